@@ -1,0 +1,57 @@
+// Binding: one source table's shape and mapping laid over the target table as it is.
+//
+// It answers, for statements.h: which target columns are written from what, which of them are the
+// key that ON CONFLICT names, and which source columns each SQL expression looks at. That last
+// thing is asked of Postgres: an expression looks at a column if it does not parse without it.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "connectors/postgres/catalog.h"
+#include "relay/event/table_schema.h"
+#include "relay/sink/target.h"
+
+namespace millrace::postgres {
+
+inline constexpr const char* kVersionColumn = "_millrace";
+
+struct Output {
+  std::string column;   // of the target
+  int source = -1;      // index of the source column that is copied, or
+  int expression = -1;  // of mapping.expressions
+  bool key = false;
+  std::string equals = "=";  // key: the index' own operator
+  uint32_t base_oid = 0;
+  std::string base_type;
+  std::string full_type;
+  bool identity_always = false;  // takes a value on insert, never on update
+};
+
+struct Binding {
+  TableSchema source;
+  sink::TableMapping mapping;
+  bool exists = false;  // the target table
+  CatalogTable target;
+  std::vector<Output> outputs;  // keys are in the order of the unique index
+  bool keyed = false;
+  bool key_expressions = false;   // a key column of the target is an expression
+  std::vector<SourceType> types;  // of the source's columns
+  std::vector<bool> used_by_sql;  // source columns that expressions or `where` look at
+  std::vector<std::vector<bool>> expression_needs;
+  std::vector<bool> where_needs;
+  // Why rows can not be applied; each names the SQL that mends it. Empty: all is well.
+  std::vector<Error> findings;
+
+  std::string table_sql() const { return quote_table(mapping.target_schema, mapping.target_table); }
+  std::string display() const;  // "table billing.payments" for messages
+};
+
+// Errors are the connection's; what is wrong with the tables is in `findings`.
+Result<Binding> bind_table(Connection& connection, const TableSchema& source,
+                           const sink::TableMapping& mapping);
+
+// The derived table in which expressions see the source's columns, without row `without`; all NULL.
+std::string null_row_sql(const Binding& binding, int without = -1);
+
+}  // namespace millrace::postgres

@@ -1,0 +1,276 @@
+#include "connectors/postgres/connection.h"
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include <fmt/format.h>
+#include <libpq-fe.h>
+
+#include "relay/base/logging.h"
+
+namespace millrace::postgres {
+namespace {
+
+constexpr size_t kPreparedMax = 1000;
+
+std::string trimmed(std::string text) {
+  while (!text.empty() && (text.back() == '\n' || text.back() == ' ')) text.pop_back();
+  return text;
+}
+
+void log_notice(void*, const PGresult* result) {
+  const char* text = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
+  logging::debug("target notice", {{"message", text == nullptr ? "" : text}});
+}
+
+// Everything that decides how values are read and written, and how names are found. Plans: rows
+// come as arrays of unknown length, for which only the walk over the key's index is right at any
+// table size.
+constexpr std::string_view kPinned =
+    "SET DateStyle = 'ISO, MDY'; SET IntervalStyle = 'postgres'; SET extra_float_digits = 3; "
+    "SET TimeZone = 'UTC'; SET bytea_output = 'hex'; SET lc_monetary = 'C'; SET xmloption = "
+    "'content'; "
+    "SET row_security = off; SET search_path = pg_catalog, pg_temp; "
+    "SET standard_conforming_strings = on; SET array_nulls = on; "
+    "SET default_transaction_isolation = 'read committed'; SET default_transaction_read_only = "
+    "off; "
+    "SET default_transaction_deferrable = off; SET idle_in_transaction_session_timeout = 0; "
+    "SET jit = off; SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; "
+    "SET enable_hashjoin = off; SET enable_mergejoin = off; ";
+
+}  // namespace
+
+Failure classify(std::string_view state) {
+  const std::string_view family = state.substr(0, 2);
+  if (state.empty() || family == "08" || family == "53" || family == "57" || family == "40" ||
+      state == "55P03" || state == "55006" || state == "25006") {
+    return Failure::retryable;
+  }
+  // 21000: two rows of one statement meet in one target key, which one by one they may.
+  if (state == "23505" || state == "23503" || state == "23P01" || state == "21000") {
+    return Failure::conflict;
+  }
+  if (family == "22" || family == "23" || family == "54" || family == "44" || family == "P0") {
+    return Failure::row;
+  }
+  if ((family == "42" && state != "42501") || state == "0A000" || family == "3F") {
+    return Failure::schema;
+  }
+  return Failure::other;
+}
+
+Reply::Reply(pg_result* result, std::string lost) : result_(result), lost_(std::move(lost)) {}
+
+void Reply::Clear::operator()(pg_result* result) const { PQclear(result); }
+
+bool Reply::ok() const {
+  const auto status = PQresultStatus(result_.get());
+  return result_ != nullptr && (status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK);
+}
+
+int Reply::rows() const { return PQntuples(result_.get()); }
+
+std::string_view Reply::text(int row, int column) const {
+  return {PQgetvalue(result_.get(), row, column),
+          static_cast<size_t>(PQgetlength(result_.get(), row, column))};
+}
+
+bool Reply::is_null(int row, int column) const {
+  return PQgetisnull(result_.get(), row, column) != 0;
+}
+
+uint32_t Reply::type_oid(int column) const { return PQftype(result_.get(), column); }
+int Reply::type_modifier(int column) const { return PQfmod(result_.get(), column); }
+
+uint64_t Reply::affected() const {
+  const char* text = PQcmdTuples(result_.get());
+  return *text == '\0' ? 0 : std::stoull(text);
+}
+
+std::string_view Reply::command() const { return PQcmdStatus(result_.get()); }
+
+std::string_view Reply::sqlstate() const {
+  const char* state = PQresultErrorField(result_.get(), PG_DIAG_SQLSTATE);
+  return state == nullptr ? std::string_view() : std::string_view(state);
+}
+
+std::string Reply::message() const {
+  const char* text = PQresultErrorField(result_.get(), PG_DIAG_MESSAGE_PRIMARY);
+  std::string message = text == nullptr ? lost_ : text;
+  if (!sqlstate().starts_with("22")) return message;
+  // Data exceptions quote the value that they reject, which may hold quotes itself.
+  const size_t first = message.find('"');
+  const size_t last = message.rfind('"');
+  if (first != std::string::npos && last > first) message.replace(first + 1, last - first - 1, "…");
+  return message;
+}
+
+Connection::Connection(pg_conn* conn) : conn_(conn) {}
+Connection::~Connection() = default;
+void Connection::Close::operator()(pg_conn* conn) const { PQfinish(conn); }
+void Connection::FreeCancel::operator()(pg_cancel* cancel) const { PQfreeCancel(cancel); }
+
+Result<std::unique_ptr<Connection>> Connection::open(const Options& options) {
+  const std::string timeout =
+      std::to_string(std::max<int64_t>(2, options.connect_timeout.count() / 1000));
+  // What stands before "dbname" yields to the DSN; what stands after it does not.
+  const std::array<const char*, 8> keys = {
+      "connect_timeout",           "keepalives_idle", "keepalives_interval", "tcp_user_timeout",
+      "fallback_application_name", "dbname",          "client_encoding",     nullptr};
+  const std::array<const char*, 8> values = {
+      timeout.c_str(),     "10",   "5",    "30000", options.application_name.c_str(),
+      options.dsn.c_str(), "UTF8", nullptr};
+  std::unique_ptr<Connection> connection(
+      new Connection(PQconnectdbParams(keys.data(), values.data(), 1)));
+  PGconn* conn = connection->conn_.get();
+  if (PQstatus(conn) != CONNECTION_OK) {
+    return fail(ErrorCode::retryable,
+                "can not connect to the target: " + trimmed(PQerrorMessage(conn)));
+  }
+  PQsetNoticeReceiver(conn, log_notice, nullptr);
+  connection->cancel_.reset(PQgetCancel(conn));
+  TRY(connection->pin_session(options));
+  return connection;
+}
+
+Status Connection::pin_session(const Options& options) {
+  const Reply reply = run(
+      std::string(kPinned) +
+      fmt::format("SET lock_timeout = {}; SET statement_timeout = {}; ",
+                  options.lock_timeout.count(), options.statement_timeout.count()) +
+      // remote_apply asks for more than `on`: leave it.
+      "SELECT set_config('synchronous_commit', '" + (options.synchronous_commit ? "on" : "off") +
+      "', false) WHERE current_setting('synchronous_commit') <> 'remote_apply'");
+  if (!reply.ok()) return fail(to_error(*this, reply, "setting up the session"));
+  if (!options.replica_role) return {};
+  const Reply role = run("SET session_replication_role = replica");
+  if (role.ok()) return {};
+  return fail(
+      Error(role.failure() == Failure::retryable ? ErrorCode::retryable : ErrorCode::bad_data,
+            "constraints: replica is not allowed to the target's role: " + role.message(),
+            "GRANT SET ON PARAMETER session_replication_role TO the role (Postgres 15+), use a "
+            "superuser, or set target.constraints to check"));
+}
+
+std::vector<Reply> Connection::run_all(const std::string& sql) {
+  std::vector<Reply> replies;
+  if (PQsendQuery(conn_.get(), sql.c_str()) == 0) {
+    replies.emplace_back(nullptr, trimmed(PQerrorMessage(conn_.get())));
+    return replies;
+  }
+  while (PGresult* result = PQgetResult(conn_.get())) {
+    replies.emplace_back(result, trimmed(PQerrorMessage(conn_.get())));
+  }
+  if (replies.empty()) replies.emplace_back(nullptr, trimmed(PQerrorMessage(conn_.get())));
+  return replies;
+}
+
+Reply Connection::run(const std::string& sql) {
+  auto replies = run_all(sql);
+  return std::move(replies.back());
+}
+
+Reply Connection::run(const std::string& sql, Params params) {
+  PGresult* result = PQexecParams(conn_.get(), sql.c_str(), static_cast<int>(params.size()),
+                                  nullptr, params.data(), nullptr, nullptr, 0);
+  return Reply(result, trimmed(PQerrorMessage(conn_.get())));
+}
+
+Reply Connection::run(const std::string& sql, std::initializer_list<std::string> params) {
+  std::vector<const char*> values;
+  for (const std::string& param : params) values.push_back(param.c_str());
+  return run(sql, values);
+}
+
+Reply Connection::run_prepared(const std::string& sql, Params params) {
+  auto known = prepared_.find(sql);
+  if (known == prepared_.end()) {
+    if (prepared_.size() >= kPreparedMax) forget_prepared();
+    std::string name = "millrace_" + std::to_string(next_name_++);
+    PGresult* result = PQprepare(conn_.get(), name.c_str(), sql.c_str(), 0, nullptr);
+    Reply reply(result, trimmed(PQerrorMessage(conn_.get())));
+    if (!reply.ok()) return reply;
+    known = prepared_.emplace(sql, std::move(name)).first;
+  }
+  PGresult* result =
+      PQexecPrepared(conn_.get(), known->second.c_str(), static_cast<int>(params.size()),
+                     params.data(), nullptr, nullptr, 0);
+  return Reply(result, trimmed(PQerrorMessage(conn_.get())));
+}
+
+Reply Connection::describe(const std::string& sql) {
+  const bool nested = in_transaction();
+  if (nested) {
+    Reply savepoint = run("SAVEPOINT millrace_probe");
+    if (!savepoint.ok()) return savepoint;
+  }
+  Reply reply(PQprepare(conn_.get(), "", sql.c_str(), 0, nullptr),
+              trimmed(PQerrorMessage(conn_.get())));
+  if (reply.ok()) {
+    reply = Reply(PQdescribePrepared(conn_.get(), ""), trimmed(PQerrorMessage(conn_.get())));
+  }
+  if (nested) {
+    Reply undone = run("ROLLBACK TO SAVEPOINT millrace_probe; RELEASE SAVEPOINT millrace_probe");
+    if (!undone.ok()) return undone;
+  }
+  return reply;
+}
+
+void Connection::forget_prepared() {
+  prepared_.clear();
+  if (alive() && !in_transaction()) run("DEALLOCATE ALL");
+}
+
+bool Connection::alive() const { return PQstatus(conn_.get()) == CONNECTION_OK; }
+
+bool Connection::in_transaction() const {
+  const auto status = PQtransactionStatus(conn_.get());
+  return status == PQTRANS_INTRANS || status == PQTRANS_INERROR;
+}
+
+int Connection::server_version() const { return PQserverVersion(conn_.get()); }
+
+std::string Connection::literal(std::string_view text) const {
+  char* quoted = PQescapeLiteral(conn_.get(), text.data(), text.size());
+  if (quoted == nullptr) return "NULL";
+  std::string out = quoted;
+  PQfreemem(quoted);
+  return out;
+}
+
+void Connection::interrupt() {
+  interrupted_ = true;
+  std::array<char, 256> error{};
+  PQcancel(cancel_.get(), error.data(), static_cast<int>(error.size()));
+}
+
+Status check_dsn(const std::string& dsn) {
+  char* message = nullptr;
+  PQconninfoOption* options = PQconninfoParse(dsn.c_str(), &message);
+  const std::string text = message == nullptr ? "no memory" : trimmed(message);
+  PQfreemem(message);
+  if (options == nullptr) return fail(ErrorCode::config, "target.dsn: " + text);
+  PQconninfoFree(options);
+  return {};
+}
+
+Error to_error(Connection& connection, const Reply& reply, std::string_view doing) {
+  std::string message = fmt::format("{}: {}", doing, reply.message());
+  if (reply.sqlstate() == "57014" && connection.take_interrupted()) {
+    return Error(ErrorCode::cancelled, "stopped while " + std::string(doing));
+  }
+  switch (reply.failure()) {
+    case Failure::conflict:
+      return Error(ErrorCode::conflict, std::move(message));
+    case Failure::retryable:
+      return Error(ErrorCode::retryable, std::move(message));
+    case Failure::row:
+    case Failure::schema:
+    case Failure::other:
+      break;
+  }
+  return Error(ErrorCode::bad_data, std::move(message));
+}
+
+}  // namespace millrace::postgres

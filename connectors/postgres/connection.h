@@ -1,0 +1,119 @@
+// Connection: one libpq session with pinned settings, prepared statements by SQL text, and replies.
+//
+// Invariant: values come and go in the same text form whatever the server's or role's defaults are.
+// One thread, but interrupt() from any. libpq's header stays in the .cc.
+#pragma once
+
+#include <atomic>
+#include <initializer_list>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "connectors/postgres/target.h"
+#include "relay/base/result.h"
+
+extern "C" {
+struct pg_conn;
+struct pg_result;
+struct pg_cancel;
+}
+
+namespace millrace::postgres {
+
+// What a failed statement means for what the caller does next.
+enum class Failure {
+  conflict,   // unique, foreign key, exclusion: source order may be fine
+  row,        // a value or row that the target rejects
+  schema,     // the target's tables are not what they were
+  retryable,  // connection, lock, resources
+  other,
+};
+
+// `sqlstate` empty: the connection was lost.
+Failure classify(std::string_view sqlstate);
+
+class Reply {
+ public:
+  explicit Reply(pg_result* result, std::string lost = {});
+
+  bool ok() const;
+  int rows() const;
+  std::string_view text(int row, int column) const;  // empty for NULL
+  bool is_null(int row, int column) const;
+  uint32_t type_oid(int column) const;
+  int type_modifier(int column) const;
+  uint64_t affected() const;         // rows that the command touched
+  std::string_view command() const;  // "COMMIT", "INSERT 0 1"
+
+  std::string_view sqlstate() const;  // of a failure; empty when the connection was lost
+  std::string message() const;        // the primary message, without row values; never DETAIL
+  Failure failure() const { return classify(sqlstate()); }
+
+ private:
+  struct Clear {
+    void operator()(pg_result* result) const;
+  };
+  std::unique_ptr<pg_result, Clear> result_;
+  std::string lost_;
+};
+
+// A parameter in text form; nullptr is NULL.
+using Params = std::span<const char* const>;
+
+class Connection {
+ public:
+  static Result<std::unique_ptr<Connection>> open(const Options& options);
+  ~Connection();
+  Connection(const Connection&) = delete;
+  Connection& operator=(const Connection&) = delete;
+
+  // Several statements in one string: one reply each, up to the first failure.
+  std::vector<Reply> run_all(const std::string& sql);
+  // The last statement's reply, or the failure.
+  Reply run(const std::string& sql);
+  Reply run(const std::string& sql, Params params);
+  Reply run(const std::string& sql, std::initializer_list<std::string> params);
+  // Prepares `sql` once for this session. Errors of the preparation come as the reply.
+  Reply run_prepared(const std::string& sql, Params params);
+  // Parses `sql` and describes its result columns, running nothing. In a transaction it works
+  // inside a savepoint, so that a failure leaves the transaction as it was.
+  Reply describe(const std::string& sql);
+  void forget_prepared();
+
+  bool alive() const;
+  bool in_transaction() const;
+  int server_version() const;
+  std::string literal(std::string_view text) const;  // 'quoted'
+
+  void interrupt();
+  // True once after an interrupt.
+  bool take_interrupted() { return interrupted_.exchange(false); }
+
+ private:
+  explicit Connection(pg_conn* conn);
+  Status pin_session(const Options& options);
+
+  struct Close {
+    void operator()(pg_conn* conn) const;
+  };
+  struct FreeCancel {
+    void operator()(pg_cancel* cancel) const;
+  };
+  std::unique_ptr<pg_conn, Close> conn_;
+  std::unique_ptr<pg_cancel, FreeCancel> cancel_;
+  std::atomic<bool> interrupted_{false};
+  std::unordered_map<std::string, std::string> prepared_;  // SQL -> name
+  uint64_t next_name_ = 0;
+};
+
+// Errors: config for a connection string that libpq can not read. Does not connect.
+Status check_dsn(const std::string& dsn);
+
+// An Error with the code that the failure asks for; conflict stays conflict.
+Error to_error(Connection& connection, const Reply& reply, std::string_view doing);
+
+}  // namespace millrace::postgres

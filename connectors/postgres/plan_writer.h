@@ -1,0 +1,105 @@
+// PlanWriter: carries one BatchPlan out as bulk statements, in an order that foreign keys accept.
+//
+//   truncate -> moves (parents first) -> removes (children first) -> upserts, updates, whole rows
+//   (parents first). Cycles of foreign keys go in any order; deferrable ones are deferred anyway.
+//
+// When the target rejects a row, the plan is written once more `carefully`: every statement in a
+// savepoint, halved where it fails, until one row is left to name.
+//
+// One thread. What it knows of the target's tables is read at first use and kept until forget().
+#pragma once
+
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "connectors/postgres/array_literal.h"
+#include "connectors/postgres/binding.h"
+#include "connectors/postgres/connection.h"
+#include "connectors/postgres/statements.h"
+#include "relay/sink/target.h"
+
+namespace millrace::postgres {
+
+class PlanWriter {
+ public:
+  // `connection` and `tables` outlive the writer.
+  PlanWriter(Connection& connection, const std::vector<sink::TableMapping>& tables)
+      : connection_(connection), tables_(tables) {}
+
+  // REQUIRES: no transaction is open yet.
+  void begin(uint32_t epoch);
+  // REQUIRES: a transaction is open.
+  Status write(const sink::BatchPlan& plan, bool in_order, bool careful);
+  // The last write failed on a row of a bulk statement: write again with `careful` to name it.
+  bool wants_care() const { return wants_care_; }
+  void forget();
+  // What is known of the target's tables is read anew by the next transaction.
+  void forget_later() { forget_next_ = true; }
+
+ private:
+  struct Table {
+    Binding binding;
+    size_t rank = 0;        // parents have smaller ranks
+    uint64_t bound_in = 0;  // the transaction
+    RowStatements upsert, remove, append;
+    Statement remove_whole, replace_whole, passes;
+    std::unordered_map<std::string, RowStatements> partial, move;  // by present columns
+  };
+  using Rows = std::vector<const sink::PlannedRow*>;
+  using RowSpan = std::span<const sink::PlannedRow* const>;
+  struct Groups {
+    Table* table = nullptr;
+    const sink::TablePlan* plan = nullptr;
+    Rows upserts, removes;
+    std::unordered_map<std::string, Rows> partials, moves;
+  };
+  struct Failed {
+    Failure failure = Failure::other;
+    Error error;
+  };
+  using Attempt = std::optional<Failed>;  // nullopt: done
+
+  Result<Table*> table_of(const TableSchema& schema);
+  Status load_ranks();
+  size_t rank_of(const std::string& table);
+  Result<Groups> group(const sink::TablePlan& plan);
+  Status truncate(const sink::BatchPlan& plan);
+
+  Status write_moves(Groups& groups);
+  Status write_rest(Groups& groups);
+  Status write_whole_rows(Table& table, const sink::TablePlan& plan);
+  Status write_whole_row(Table& table, const sink::PlannedRow& row);
+
+  Status run_rows(Table& table, const RowStatements& statements, RowSpan rows);
+  Attempt run_chunk(Table& table, const RowStatements& statements, RowSpan rows);
+  Attempt run_halves(Table& table, const RowStatements& statements, RowSpan rows);
+  Attempt run_once(Table& table, const RowStatements& statements, RowSpan rows);
+  Attempt find_missing(Table& table, const RowStatements& statements, RowSpan rows);
+  // Runs one statement over the rows; nullopt leaves the failure in `failed`.
+  std::optional<Reply> run(Table& table, const Statement& statement, RowSpan rows, Attempt& failed);
+  std::optional<Reply> run_scalar(Table& table, const Statement& statement,
+                                  const sink::PlannedRow& row, Attempt& failed);
+  Failed failed_reply(Table& table, const Reply& reply, RowSpan rows);
+  Error nul_error(const Table& table, const sink::PlannedRow& row, uint32_t column) const;
+  Error name_row(const Table& table, const sink::PlannedRow& row, Error error) const;
+  Status finish(Attempt attempt);
+
+  Connection& connection_;
+  const std::vector<sink::TableMapping>& tables_;
+  std::unordered_map<uint64_t, std::unique_ptr<Table>> bound_;  // by fingerprint
+  bool ranks_loaded_ = false;
+  std::unordered_map<std::string, std::vector<std::string>> parents_;
+  std::unordered_map<std::string, size_t> ranks_;
+  uint64_t transaction_ = 0;
+  uint32_t epoch_ = 0;
+  bool in_order_ = false;
+  bool careful_ = false;
+  bool wants_care_ = false;
+  bool forget_next_ =
+      false;  // stale: forget at the next transaction (bindings are in use until then)
+  std::vector<ArrayLiteral> arrays_;
+};
+
+}  // namespace millrace::postgres

@@ -1,0 +1,53 @@
+// PostgresTarget: the sink::Target over one connection. See target.h.
+//
+//   closed ──applied()──► idle ──begin()──► open ──write()*──► open ──commit()──► idle
+//                          ▲                  └──── any error but conflict, rollback() ───┘
+// A lost connection leads back to `closed` from anywhere; only applied(), setup(), set_origin(),
+// check() and teardown() connect again, so that a caller always re-reads what was applied after a
+// loss.
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <string>
+
+#include "connectors/postgres/connection.h"
+#include "connectors/postgres/plan_writer.h"
+#include "connectors/postgres/target.h"
+
+namespace millrace::postgres {
+
+class PostgresTarget : public sink::Target {
+ public:
+  explicit PostgresTarget(Options options) : options_(std::move(options)) {}
+
+  Result<std::optional<sink::Applied>> applied() override;
+  Status setup(std::span<const TableSchemaPtr> source_tables, std::string* print) override;
+  Status set_origin(const sink::Applied& origin) override;
+  Result<std::vector<Error>> check(std::span<const TableSchemaPtr> source_tables) override;
+  Status teardown(std::string* print) override;
+  Status begin(const sink::Applied& expected, const sink::Applied& next) override;
+  Status write(const sink::BatchPlan& plan, bool in_order) override;
+  Status commit() override;
+  void rollback() override;
+  void interrupt() override;
+
+ private:
+  Status connect();
+  Result<std::optional<sink::Applied>> read_applied();
+  Status moved_error(const sink::Applied& expected);
+  Status run_locked(std::string* print, bool setting_up,
+                    std::span<const TableSchemaPtr> source_tables);
+  Status prepare_savepoint();
+  // Rolls back and passes the error on.
+  Status give_up(Error error);
+
+  const Options options_;
+  std::mutex connection_mutex_;  // guards the pointer against interrupt(), not the session
+  std::shared_ptr<Connection> connection_;
+  std::unique_ptr<PlanWriter> writer_;
+  bool open_ = false;
+  bool savepoint_fresh_ = false;  // begin() has just set it
+};
+
+}  // namespace millrace::postgres

@@ -1,0 +1,239 @@
+#include "connectors/postgres/setup.h"
+
+#include <algorithm>
+#include <set>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "connectors/postgres/binding.h"
+#include "connectors/postgres/catalog.h"
+#include "connectors/postgres/statements.h"
+
+namespace millrace::postgres {
+namespace {
+
+constexpr const char* kAppliedTable =
+    "CREATE TABLE IF NOT EXISTS millrace.applied (\n"
+    "  pipeline text PRIMARY KEY,\n"
+    "  epoch bigint NOT NULL,\n"
+    "  timeline bigint NOT NULL,\n"
+    "  end_lsn pg_lsn NOT NULL,\n"
+    "  commit_lsn pg_lsn NOT NULL,\n"
+    "  commit_time timestamptz NOT NULL,\n"
+    "  system_identifier text NOT NULL,\n"
+    "  token bigint NOT NULL,\n"
+    "  manifest_offset bigint NOT NULL,\n"
+    "  applied_at timestamptz NOT NULL DEFAULT clock_timestamp()\n"
+    ")";
+
+const sink::TableMapping* mapping_of(const Options& options, const TableSchema& source) {
+  const auto at = std::find_if(options.tables.begin(), options.tables.end(), [&](const auto& m) {
+    return m.source_schema == source.schema && m.source_table == source.name;
+  });
+  return at == options.tables.end() ? nullptr : &*at;
+}
+
+Result<bool> exists(Connection& connection, const std::string& sql, const std::string& name) {
+  const Reply reply = connection.run(sql, {name});
+  if (!reply.ok()) return fail(to_error(connection, reply, "reading the target's catalog"));
+  return reply.rows() > 0;
+}
+
+Result<bool> has_schema(Connection& connection, const std::string& name) {
+  return exists(connection, "SELECT 1 FROM pg_namespace WHERE nspname = $1::text", name);
+}
+
+Result<std::string> expression_type(Connection& connection, const Binding& binding,
+                                    size_t expression) {
+  const auto& mapped = binding.mapping.expressions[expression];
+  const Reply row =
+      connection.describe("SELECT (\n" + mapped.sql + "\n) FROM " + null_row_sql(binding));
+  if (!row.ok()) {
+    return fail(
+        to_error(connection, row, "parsing the expression for column " + mapped.target_column)
+            .at(binding.display()));
+  }
+  const Reply type =
+      connection.run("SELECT format_type($1::oid, $2::int4)",
+                     {std::to_string(row.type_oid(0)), std::to_string(row.type_modifier(0))});
+  if (!type.ok()) return fail(to_error(connection, type, "reading a type's name"));
+  return std::string(type.text(0, 0));
+}
+
+Result<std::string> create_table_sql(Connection& connection, const Binding& binding) {
+  std::string columns;
+  std::string keys;
+  for (const Output& output : binding.outputs) {
+    std::string type;
+    if (output.expression >= 0) {
+      TRY_ASSIGN(type,
+                 expression_type(connection, binding, static_cast<size_t>(output.expression)));
+    } else {
+      const auto source = static_cast<size_t>(output.source);
+      const Column& column = binding.source.columns[source];
+      if (!binding.types[source].known) {
+        return fail(
+            Error(ErrorCode::bad_data,
+                  fmt::format("the target has no type {}.{} for column {}",
+                              quote_if_needed(column.type_schema),
+                              quote_if_needed(column.type_name), quote_if_needed(column.name)),
+                  "create the type in the target, or map the column to another one")
+                .at(binding.display()));
+      }
+      type = binding.types[source].full_type;
+    }
+    columns += fmt::format("  {} {},\n", quote_identifier(output.column), type);
+    if (output.key) keys += (keys.empty() ? "" : ", ") + quote_identifier(output.column);
+  }
+  if (binding.keyed) {
+    columns += fmt::format("  {} bytea,\n  PRIMARY KEY ({})\n", kVersionColumn, keys);
+  } else if (columns.size() >= 2) {
+    columns.erase(columns.size() - 2, 1);  // the last comma
+  }
+  return "CREATE TABLE IF NOT EXISTS " + binding.table_sql() + " (\n" + columns + ")";
+}
+
+std::string add_version_sql(const std::string& table) {
+  return fmt::format("ALTER TABLE {} ADD COLUMN IF NOT EXISTS {} bytea", table, kVersionColumn);
+}
+
+void find(std::vector<Error>& findings, const Binding& binding, std::string message,
+          std::string hint) {
+  findings.push_back(
+      Error(ErrorCode::negative, std::move(message), std::move(hint)).at(binding.display()));
+}
+
+Status check_table(Connection& connection, const Binding& binding, std::vector<Error>& findings) {
+  for (const Error& finding : binding.findings) {
+    findings.push_back(Error(finding).with_code(ErrorCode::negative));
+  }
+  if (!binding.exists) {
+    if (!binding.mapping.create || !binding.findings.empty()) return {};
+    const auto sql = create_table_sql(connection, binding);
+    if (sql) return {};
+    if (sql.error().code() == ErrorCode::retryable) return fail(sql.error());
+    findings.push_back(Error(sql.error()).with_code(ErrorCode::negative));
+    return {};
+  }
+  const std::string table = binding.table_sql();
+  if (!binding.target.missing_privileges.empty()) {
+    find(findings, binding, "the target's role lacks " + binding.target.missing_privileges,
+         "GRANT " + binding.target.missing_privileges + " ON " + table + " TO the role");
+  }
+  if (!binding.keyed || !binding.findings.empty()) return {};
+  if (binding.target.find(kVersionColumn) == nullptr) {
+    if (!binding.target.owned) {
+      find(findings, binding, "the version column is missing and the target's role may not add it",
+           add_version_sql(table));
+    }
+    return {};
+  }
+  const Reply parsed = connection.describe(upsert_statements(binding).write.sql);
+  if (parsed.ok()) return {};
+  if (parsed.failure() == Failure::retryable) return fail(to_error(connection, parsed, "checking"));
+  find(findings, binding, "rows do not fit the target: " + parsed.message(),
+       "map the column with an expression, or alter its type");
+  return {};
+}
+
+Status check_metadata(Connection& connection, std::vector<Error>& findings) {
+  const Reply reply = connection.run(
+      "SELECT pg_is_in_recovery(), to_regnamespace('millrace') IS NOT NULL, "
+      "has_database_privilege(current_database(), 'CREATE'), quote_ident(current_user)");
+  if (!reply.ok()) return fail(to_error(connection, reply, "checking the target"));
+  if (reply.text(0, 0) == "t") {
+    findings.emplace_back(ErrorCode::negative, "the target is a standby and takes no writes",
+                          "target.dsn must name the primary (target_session_attrs=read-write)");
+  }
+  if (reply.text(0, 1) == "f" && reply.text(0, 2) == "f") {
+    findings.emplace_back(ErrorCode::negative,
+                          "the target's role may not create the schema millrace",
+                          "CREATE SCHEMA millrace AUTHORIZATION " + std::string(reply.text(0, 3)));
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<std::vector<std::string>> setup_sql(Connection& connection, const Options& options,
+                                           std::span<const TableSchemaPtr> source_tables) {
+  std::vector<std::string> sql;
+  // CREATE SCHEMA IF NOT EXISTS asks for the privilege even where there is nothing to do.
+  TRY_ASSIGN(const bool schema, has_schema(connection, "millrace"));
+  if (!schema) sql.emplace_back("CREATE SCHEMA IF NOT EXISTS millrace");
+  TRY_ASSIGN(const bool table,
+             exists(connection,
+                    "SELECT 1 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
+                    "WHERE n.nspname = 'millrace' AND c.relname = $1::text",
+                    "applied"));
+  if (!table) sql.emplace_back(kAppliedTable);
+  std::set<std::string> created;
+  for (const TableSchemaPtr& source : source_tables) {
+    const sink::TableMapping* mapping = mapping_of(options, *source);
+    if (mapping == nullptr) continue;
+    TRY_ASSIGN(const Binding binding, bind_table(connection, *source, *mapping));
+    if (binding.exists) {
+      if (binding.keyed && binding.target.find(kVersionColumn) == nullptr &&
+          created.insert(binding.table_sql()).second) {
+        sql.push_back(add_version_sql(binding.table_sql()));
+      }
+      continue;
+    }
+    if (!mapping->create || !created.insert(binding.table_sql()).second) continue;
+    if (!binding.findings.empty()) return fail(binding.findings.front());
+    TRY_ASSIGN(const bool there, has_schema(connection, mapping->target_schema));
+    if (!there && created.insert(mapping->target_schema).second) {
+      sql.push_back("CREATE SCHEMA IF NOT EXISTS " + quote_identifier(mapping->target_schema));
+    }
+    TRY_ASSIGN(auto create, create_table_sql(connection, binding));
+    sql.push_back(std::move(create));
+  }
+  return sql;
+}
+
+Result<std::vector<Error>> check_tables(Connection& connection, const Options& options,
+                                        std::span<const TableSchemaPtr> source_tables) {
+  std::vector<Error> findings;
+  TRY(check_metadata(connection, findings));
+  for (const TableSchemaPtr& source : source_tables) {
+    const sink::TableMapping* mapping = mapping_of(options, *source);
+    if (mapping == nullptr) {
+      findings.push_back(Error(ErrorCode::negative, "the config maps no such source table",
+                               "add it under tables in the config")
+                             .at("table " + display_name(*source)));
+      continue;
+    }
+    TRY_ASSIGN(const Binding binding, bind_table(connection, *source, *mapping));
+    TRY(check_table(connection, binding, findings));
+  }
+  return findings;
+}
+
+Result<std::vector<std::string>> teardown_sql(Connection& connection, const Options& options) {
+  std::vector<std::string> sql;
+  std::set<std::string> seen;
+  for (const sink::TableMapping& mapping : options.tables) {
+    TRY_ASSIGN(const auto table,
+               read_table(connection, mapping.target_schema, mapping.target_table));
+    const std::string name = quote_table(mapping.target_schema, mapping.target_table);
+    if (!table || table->find(kVersionColumn) == nullptr || !seen.insert(name).second) continue;
+    sql.push_back(fmt::format("ALTER TABLE {} DROP COLUMN IF EXISTS {}", name, kVersionColumn));
+  }
+  TRY_ASSIGN(const bool schema, has_schema(connection, "millrace"));
+  if (!schema) return sql;
+  const Reply others = connection.run(
+      "SELECT 1 FROM millrace.applied WHERE pipeline <> $1::text LIMIT 1", {options.pipeline});
+  if (!others.ok() && others.sqlstate() != "42P01") {
+    return fail(to_error(connection, others, "reading the applied positions"));
+  }
+  if (others.ok() && others.rows() > 0) {
+    sql.push_back("DELETE FROM millrace.applied WHERE pipeline = " +
+                  connection.literal(options.pipeline));
+  } else {
+    sql.emplace_back("DROP SCHEMA millrace CASCADE");
+  }
+  return sql;
+}
+
+}  // namespace millrace::postgres

@@ -1,0 +1,26 @@
+// Setup: the SQL that gives a target what Millrace needs, the check that finds what is missing, and
+// the SQL that takes it all away. Each function looks at the target and runs nothing that changes
+// it.
+#pragma once
+
+#include <span>
+#include <string>
+#include <vector>
+
+#include "connectors/postgres/connection.h"
+#include "relay/event/table_schema.h"
+
+namespace millrace::postgres {
+
+// In order; empty when all is there. Errors: bad_data when a table that is to be created can not
+// be.
+Result<std::vector<std::string>> setup_sql(Connection& connection, const Options& options,
+                                           std::span<const TableSchemaPtr> source_tables);
+
+Result<std::vector<Error>> check_tables(Connection& connection, const Options& options,
+                                        std::span<const TableSchemaPtr> source_tables);
+
+// The schema goes with the last pipeline.
+Result<std::vector<std::string>> teardown_sql(Connection& connection, const Options& options);
+
+}  // namespace millrace::postgres

@@ -1,0 +1,269 @@
+#include "connectors/postgres/target.h"
+
+#include <set>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "connectors/postgres/postgres_target.h"
+#include "connectors/postgres/setup.h"
+#include "relay/base/mutation.h"
+
+namespace millrace::postgres {
+
+using sink::Applied;
+
+namespace {
+
+// The row's columns as SQL values, in the order of kAppliedColumns.
+std::string applied_values(Connection& connection, const Applied& applied) {
+  return fmt::format(
+      "{}, {}, '{}', '{}', 'epoch'::timestamptz + {} * interval '1 microsecond', {}, {}, {}, "
+      "clock_timestamp()",
+      applied.epoch, applied.watermark.timeline, to_string(applied.watermark.end_lsn),
+      to_string(applied.watermark.commit_lsn), applied.watermark.commit_time.value,
+      connection.literal(applied.system_identifier), applied.token.value, applied.manifest_offset);
+}
+
+constexpr const char* kAppliedColumns =
+    "epoch, timeline, end_lsn, commit_lsn, commit_time, system_identifier, token, manifest_offset, "
+    "applied_at";
+
+int64_t number(std::string_view text) { return std::stoll(std::string(text)); }
+
+}  // namespace
+
+Result<std::unique_ptr<sink::Target>> make_target(Options options) {
+  std::set<std::pair<std::string, std::string>> sources;
+  for (const sink::TableMapping& mapping : options.tables) {
+    if (sources.emplace(mapping.source_schema, mapping.source_table).second) continue;
+    return fail(ErrorCode::config,
+                "two mappings for " + quote_if_needed(mapping.source_schema) + "." +
+                    quote_if_needed(mapping.source_table),
+                "name each source table once under tables");
+  }
+  TRY(check_dsn(options.dsn));
+  return std::unique_ptr<sink::Target>(std::make_unique<PostgresTarget>(std::move(options)));
+}
+
+Status PostgresTarget::connect() {
+  open_ = false;
+  if (connection_ && connection_->alive()) {
+    if (connection_->in_transaction()) connection_->run("ROLLBACK");
+    if (connection_->alive()) return {};
+  }
+  writer_.reset();
+  TRY_ASSIGN(auto connection, Connection::open(options_));
+  const std::lock_guard lock(connection_mutex_);
+  connection_ = std::move(connection);
+  writer_ = std::make_unique<PlanWriter>(*connection_, options_.tables);
+  return {};
+}
+
+Result<std::optional<Applied>> PostgresTarget::applied() {
+  TRY(connect());
+  return read_applied();
+}
+
+Result<std::optional<Applied>> PostgresTarget::read_applied() {
+  const Reply reply = connection_->run(
+      "SELECT epoch, timeline, end_lsn, commit_lsn, round(extract(epoch FROM commit_time) * "
+      "1000000)::int8, "
+      "system_identifier, token, manifest_offset, round(extract(epoch FROM applied_at) * "
+      "1000000)::int8 "
+      "FROM millrace.applied WHERE pipeline = $1::text",
+      {options_.pipeline});
+  if (!reply.ok()) {
+    if (reply.sqlstate() == "42P01" || reply.sqlstate() == "3F000") return std::optional<Applied>();
+    return fail(to_error(*connection_, reply, "reading the applied position"));
+  }
+  if (reply.rows() == 0) return std::optional<Applied>();
+  const auto end_lsn = parse_lsn(reply.text(0, 2));
+  const auto commit_lsn = parse_lsn(reply.text(0, 3));
+  if (!end_lsn || !commit_lsn) return fail(ErrorCode::corruption, "millrace.applied holds no LSN");
+  Applied applied;
+  applied.epoch = static_cast<uint32_t>(number(reply.text(0, 0)));
+  applied.watermark.timeline = static_cast<uint32_t>(number(reply.text(0, 1)));
+  applied.watermark.end_lsn = *end_lsn;
+  applied.watermark.commit_lsn = *commit_lsn;
+  applied.watermark.commit_time = {number(reply.text(0, 4))};
+  applied.system_identifier = reply.text(0, 5);
+  applied.token = {number(reply.text(0, 6))};
+  applied.manifest_offset = number(reply.text(0, 7));
+  applied.applied_at = {number(reply.text(0, 8))};
+  return std::optional<Applied>(std::move(applied));
+}
+
+Status PostgresTarget::setup(std::span<const TableSchemaPtr> source_tables, std::string* print) {
+  return run_locked(print, true, source_tables);
+}
+
+Status PostgresTarget::teardown(std::string* print) { return run_locked(print, false, {}); }
+
+// Looks and acts under one lock, so that two that set up at once do not both find something
+// missing.
+Status PostgresTarget::run_locked(std::string* print, bool setting_up,
+                                  std::span<const TableSchemaPtr> source_tables) {
+  TRY(connect());
+  writer_->forget();
+  if (print == nullptr) {
+    const Reply lock =
+        connection_->run("BEGIN; SELECT pg_advisory_xact_lock(hashtext('millrace setup'))");
+    if (!lock.ok()) return give_up(to_error(*connection_, lock, "locking the set-up"));
+  }
+  const auto sql = setting_up ? setup_sql(*connection_, options_, source_tables)
+                              : teardown_sql(*connection_, options_);
+  if (!sql) return give_up(sql.error());
+  for (const std::string& statement : *sql) {
+    if (print != nullptr) {
+      print->append(statement).append(";\n");
+      continue;
+    }
+    const Reply reply = connection_->run(statement);
+    if (!reply.ok()) {
+      return give_up(
+          to_error(*connection_, reply, setting_up ? "setting up the target" : "tearing down")
+              .with_hint("a privileged role may run: " + statement));
+    }
+  }
+  if (print != nullptr) return {};
+  const Reply done = connection_->run("COMMIT");
+  if (!done.ok()) return give_up(to_error(*connection_, done, "committing the set-up"));
+  return {};
+}
+
+Status PostgresTarget::set_origin(const Applied& origin) {
+  TRY(connect());
+  const Reply reply =
+      connection_->run(fmt::format("INSERT INTO millrace.applied (pipeline, {}) VALUES ({}, {}) ON "
+                                   "CONFLICT (pipeline) DO NOTHING",
+                                   kAppliedColumns, connection_->literal(options_.pipeline),
+                                   applied_values(*connection_, origin)));
+  if (!reply.ok()) return fail(to_error(*connection_, reply, "writing the first applied position"));
+  if (reply.affected() == 1) return {};
+  return fail(ErrorCode::refused, "the target has an applied position already",
+              "another instance has just begun with this pipeline: look at millrace status");
+}
+
+Result<std::vector<Error>> PostgresTarget::check(std::span<const TableSchemaPtr> source_tables) {
+  TRY(connect());
+  return check_tables(*connection_, options_, source_tables);
+}
+
+Status PostgresTarget::begin(const Applied& expected, const Applied& next) {
+  if (!connection_ || !connection_->alive()) {
+    return fail(ErrorCode::retryable, "the target is not connected");
+  }
+  if (open_) rollback();
+  writer_->begin(next.epoch);
+  // The update comes first: its row lock makes a second applier wait here, and then find 0 rows.
+  const auto replies = connection_->run_all(fmt::format(
+      "BEGIN; SET CONSTRAINTS ALL DEFERRED; UPDATE millrace.applied SET ({}) = ROW({}) WHERE "
+      "pipeline = {} "
+      "AND timeline = {} AND end_lsn = '{}' AND token = {} AND manifest_offset = {};{} "
+      "SAVEPOINT millrace_plan",
+      kAppliedColumns, applied_values(*connection_, next), connection_->literal(options_.pipeline),
+      expected.watermark.timeline, to_string(expected.watermark.end_lsn), expected.token.value,
+      expected.manifest_offset, mutated("no_atomic") ? " COMMIT; BEGIN;" : ""));
+  open_ = true;
+  if (!replies.back().ok()) {
+    return give_up(to_error(*connection_, replies.back(), "moving the applied position"));
+  }
+  savepoint_fresh_ = true;
+  if (replies[2].affected() == 1) return {};
+  return moved_error(expected);
+}
+
+Status PostgresTarget::moved_error(const Applied& expected) {
+  const auto found = read_applied();
+  rollback();
+  if (!found) return fail(found.error());
+  if (!*found) {
+    return fail(ErrorCode::refused,
+                "the target's applied position is gone: millrace.applied has no row for pipeline " +
+                    options_.pipeline,
+                "it was torn down or restored; millrace setup, and a new copy of the data");
+  }
+  return fail(
+      ErrorCode::refused,
+      fmt::format(
+          "another instance applied up to {} (manifest {}), this one stood at {} (manifest {})",
+          to_string((*found)->watermark), (*found)->manifest_offset, to_string(expected.watermark),
+          expected.manifest_offset),
+      "stop the other instance of this pipeline");
+}
+
+Status PostgresTarget::prepare_savepoint() {
+  if (std::exchange(savepoint_fresh_, false)) return {};
+  const Reply reply = connection_->run("RELEASE SAVEPOINT millrace_plan; SAVEPOINT millrace_plan");
+  if (!reply.ok()) return fail(to_error(*connection_, reply, "setting a savepoint"));
+  return {};
+}
+
+Status PostgresTarget::write(const sink::BatchPlan& plan, bool in_order) {
+  if (!open_) return fail(ErrorCode::retryable, "no transaction is open in the target");
+  // One change alone needs no way back: what fails then ends the transaction.
+  if (in_order) {
+    savepoint_fresh_ = false;
+  } else {
+    if (auto ready = prepare_savepoint(); !ready) return give_up(std::move(ready).error());
+  }
+  Status status = writer_->write(plan, in_order, false);
+  if (!status && writer_->wants_care()) {
+    const Reply back = connection_->run("ROLLBACK TO SAVEPOINT millrace_plan");
+    if (!back.ok()) return give_up(to_error(*connection_, back, "going back to a savepoint"));
+    status = writer_->write(plan, in_order, true);
+  }
+  if (status) return {};
+  // Somebody may mend the table before the next attempt: it is looked at again then.
+  if (status.error().code() == ErrorCode::bad_data) writer_->forget_later();
+  if (status.error().code() != ErrorCode::conflict) return give_up(std::move(status).error());
+  const Reply back = connection_->run("ROLLBACK TO SAVEPOINT millrace_plan");
+  if (!back.ok()) return give_up(to_error(*connection_, back, "going back to a savepoint"));
+  savepoint_fresh_ = true;
+  return status;
+}
+
+Status PostgresTarget::commit() {
+  if (!open_) return fail(ErrorCode::retryable, "no transaction is open in the target");
+  const Reply reply = connection_->run("COMMIT");
+  open_ = false;
+  if (reply.ok() && reply.command() == "COMMIT") return {};
+  if (reply.ok())
+    return give_up(Error(ErrorCode::retryable, "the target rolled the transaction back"));
+  Error error = to_error(*connection_, reply, "committing");
+  if (reply.failure() == Failure::conflict) {
+    // Deferred constraints: the source's own hold at this point, so these are the target's alone.
+    error = std::move(error)
+                .with_code(ErrorCode::bad_data)
+                .with_hint(
+                    "a constraint of the target that the source does not have: drop it, or apply "
+                    "with constraints: replica");
+  } else if (reply.failure() == Failure::retryable) {
+    error =
+        Error(ErrorCode::retryable, error.message() + " (whether it was committed is not known)");
+  }
+  return give_up(std::move(error));
+}
+
+void PostgresTarget::rollback() {
+  open_ = false;
+  if (connection_ && connection_->alive() && connection_->in_transaction())
+    connection_->run("ROLLBACK");
+}
+
+Status PostgresTarget::give_up(Error error) {
+  rollback();
+  return fail(std::move(error));
+}
+
+void PostgresTarget::interrupt() {
+  std::shared_ptr<Connection> connection;
+  {
+    const std::lock_guard lock(connection_mutex_);
+    connection = connection_;
+  }
+  if (connection) connection->interrupt();
+}
+
+}  // namespace millrace::postgres

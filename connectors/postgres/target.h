@@ -1,0 +1,35 @@
+// The Postgres target: guarded bulk upserts and the applied position in one transaction.
+//
+// Invariant: see relay/sink/target.h. One connection; one thread, but interrupt() from any.
+// What it keeps in the target: schema `millrace` with table `applied`, and a column `_millrace
+// bytea` in every keyed target table (16 bytes: relay/base/ids.h Version; NULL is older than
+// everything).
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "relay/base/clock.h"
+#include "relay/base/result.h"
+#include "relay/sink/target.h"
+
+namespace millrace::postgres {
+
+struct Options {
+  std::string dsn;
+  std::string pipeline;  // key of the row in millrace.applied
+  std::vector<sink::TableMapping> tables;
+  bool replica_role = false;  // session_replication_role=replica: no triggers, no foreign keys
+  bool synchronous_commit = true;
+  std::string application_name = "millrace";
+  Millis connect_timeout{10000};
+  Millis lock_timeout{30000};   // 0: wait for ever
+  Millis statement_timeout{0};  // 0: none
+};
+
+// Does not connect: the first call that needs the target does.
+// Errors: config for a DSN that libpq can not read, or two mappings of one source table.
+Result<std::unique_ptr<sink::Target>> make_target(Options options);
+
+}  // namespace millrace::postgres

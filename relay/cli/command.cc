@@ -1,0 +1,35 @@
+#include "relay/cli/command.h"
+
+#include <CLI/CLI.hpp>
+
+namespace millrace::cli {
+
+void add_config_option(CLI::App& command, Invocation& invocation) {
+  command.add_option("-c,--config", invocation.config_file, "the pipeline's YAML file")
+      ->type_name("FILE")
+      ->required();
+  command.add_flag("-v,--verbose", invocation.verbose, "log what is done, not only what happens");
+  command.add_option("--log-format", invocation.log_format, "form of the lines on stderr")
+      ->type_name("")
+      ->check(CLI::IsMember({"text", "json"}));
+}
+
+void set_example(CLI::App& command, const std::string& example) {
+  command.footer("Example:\n  " + example);
+}
+
+void add_not_built(CLI::App& parent, Invocation& invocation, const std::string& name) {
+  auto* command = parent.add_subcommand(name, "not built yet")->group("");
+  command->allow_extras();
+  command->set_help_flag();  // its --help, too, says that it is not built
+  std::string full = parent.get_parent() != nullptr ? parent.get_name() + " " + name : name;
+  command->callback([&invocation, full] {
+    invocation.needs_config = false;
+    invocation.body = [full](const Context&) -> Result<int> {
+      return fail(ErrorCode::config, "`millrace " + full + "` is not built yet",
+                  "docs/roadmap.md says what is; `millrace --help` lists what can be used");
+    };
+  });
+}
+
+}  // namespace millrace::cli

@@ -1,0 +1,306 @@
+#include "relay/cli/process.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <utility>
+
+#include "relay/base/backoff.h"
+#include "relay/base/logging.h"
+#include "relay/pipeline/setup_stream.h"
+#include "relay/pipeline/stage.h"
+
+namespace millrace::cli {
+namespace {
+
+constexpr Millis kHour{3'600'000};
+
+std::string role_name(Role role) {
+  switch (role) {
+    case Role::capture:
+      return "capture";
+    case Role::apply:
+      return "apply";
+    case Role::all:
+      break;
+  }
+  return "all";
+}
+
+checkpoint::Entry entry_of(checkpoint::Kind kind, const std::string& pipeline,
+                           const Watermark& watermark, const Manifest& manifest, LogOffset offset) {
+  checkpoint::Entry entry;
+  entry.kind = kind;
+  entry.pipeline = pipeline;
+  entry.watermark = watermark;
+  entry.token = manifest.token;
+  entry.manifest_offset = offset;
+  entry.epoch = manifest.epoch;
+  entry.system_identifier = manifest.system_identifier;
+  entry.at = manifest.published_at;
+  return entry;
+}
+
+// The folder is a copy of what the log knows: a failed write is worth a warning, not a stop.
+void put_or_warn(checkpoint::Store& store, const checkpoint::Entry& entry) {
+  if (auto put = store.put(entry, false); !put) {
+    logging::warn("offsets could not be written", {{"error", put.error().describe()}});
+  }
+}
+
+}  // namespace
+
+Process::Process(const Context& context, std::stop_token stop)
+    : context_(context),
+      config_(context.config),
+      stop_(std::move(stop)),
+      board_(config_.pipeline, role_name(context.role)) {}
+
+bool Process::exits_on_stop() const {
+  return context_.until_caught_up || config_.on_stop == config::OnStop::exit;
+}
+
+// Roles that could never do their work are refused before anything is touched.
+Status Process::check_role() const {
+  if (context_.role == Role::all) return {};
+  if (config_.log.kind == config::LogKind::embedded) {
+    return fail(ErrorCode::config,
+                "--role " + role_name(context_.role) +
+                    " needs a log that two processes can share; the embedded log has one owner",
+                "set log.kind: kafka, or run without --role");
+  }
+  if (context_.role == Role::capture && config_.log.acknowledge == config::Acknowledge::applied) {
+    return fail(ErrorCode::config,
+                "log.acknowledge: applied needs to know what the target has applied, which "
+                "--role capture does not",
+                "set log.acknowledge: published, or run without --role");
+  }
+  return {};
+}
+
+Status Process::run() {
+  TRY(check_role());
+  TRY(open_folders());
+  // Not ready before slot, log and target are: whoever waits for /readyz counts on them.
+  board_.failing("setup", pipeline::HealthState::blocked, "starting");
+  TRY(start_admin());
+  TRY(prepare_until_ready());
+  if (stop_.stop_requested()) return {};
+  logging::info("running", {{"pipeline", config_.pipeline},
+                            {"role", role_name(context_.role)},
+                            {"log", log_->describe()}});
+  auto ended = pipeline::supervise(*log_, target_.get(), system_clock(), supervisor_options(),
+                                   shared_, board_, stop_);
+  if (ended) logging::info("stopped", {{"pipeline", config_.pipeline}});
+  return ended;
+}
+
+Result<std::unique_ptr<checkpoint::Store>> Process::open_store(const std::string& folder) {
+  checkpoint::Options options;
+  options.path = folder;
+  options.pipeline = config_.pipeline;
+  auto store = checkpoint::Store::open(options);
+  if (store || store.error().code() != ErrorCode::corruption) return store;
+  // The log and the target know everything that it held but the history.
+  const std::string aside = folder + ".damaged";
+  logging::warn("the offsets folder is damaged; it is put aside and rebuilt",
+                {{"error", store.error().describe()}, {"moved_to", aside}});
+  std::error_code ignored;
+  std::filesystem::remove_all(aside, ignored);
+  std::filesystem::rename(folder, aside, ignored);
+  return checkpoint::Store::open(options);
+}
+
+// Folders first: their locks tell a second instance on this machine before anything is touched.
+Status Process::open_folders() {
+  std::error_code error;
+  std::filesystem::create_directories(config_.state, error);
+  if (error) {
+    return fail(ErrorCode::config,
+                "the state folder " + config_.state + " can not be made: " + error.message(),
+                "set `state` to a folder that this user may write");
+  }
+  if (captures()) {
+    TRY_ASSIGN(capture_store_, open_store(capture_folder(config_)));
+  }
+  if (applies()) {
+    TRY_ASSIGN(apply_store_, open_store(apply_folder(config_)));
+  }
+  return {};
+}
+
+Status Process::start_admin() {
+  if (!config_.admin.enabled) return {};
+  admin::ServerOptions options;
+  options.host = config_.admin.host;
+  options.port = config_.admin.port;
+  options.token = config_.admin.token.reveal();
+  options.address_file = config_.state + "/admin.address";
+  TRY_ASSIGN(admin_, admin::Server::start(options, [this] { return board_.snapshot(); }));
+  return {};
+}
+
+Status Process::prepare_until_ready() {
+  Backoff backoff;
+  pipeline::StageOptions stage;
+  stage.name = "setup";
+  stage.exit_on_stop = exits_on_stop();
+  TRY(pipeline::run_stage(stage, board_, backoff, stop_, [this] { return prepare(); }));
+  board_.running("setup");
+  return {};
+}
+
+Status Process::prepare() {
+  const bool sets_up = config_.setup == config::Setup::automatic;
+  if (!log_) {
+    TRY_ASSIGN(log_, open_log(config_));
+  }
+  source::Catalog catalog(source_options(config_));
+  std::optional<SelectedTables> selected;
+  auto connected = catalog.connect();
+  if (connected) {
+    TRY_ASSIGN(selected, select_tables(catalog, config_));
+  } else if (captures()) {
+    return connected;
+  } else {
+    logging::warn("the source can not be asked for its tables; applying with what the log says",
+                  {{"error", connected.error().describe()}});
+  }
+  if (applies()) TRY(prepare_target(selected ? &*selected : nullptr));
+  if (connected) TRY(check_cluster(catalog));
+  if (captures() && sets_up) TRY(setup_publication(config_, catalog, *selected, nullptr));
+  TRY(log_->ensure_topics(selected ? selected->topics(config_) : std::vector<log::TopicSpec>(),
+                          sets_up));
+  if (captures() && sets_up) {
+    pipeline::StreamSetup setup{source_options(config_), config_.pipeline, publisher_name(),
+                                shared_.applied()};
+    TRY_ASSIGN([[maybe_unused]] const bool created,
+               pipeline::setup_stream(setup, *log_, system_clock(), stop_));
+  }
+  if (context_.until_caught_up && !goal_) TRY(find_goal(catalog));
+  return {};
+}
+
+Status Process::prepare_target(const SelectedTables* selected) {
+  TRY_ASSIGN(target_, make_target(config_, selected));
+  const auto schemas = selected ? selected->schemas() : std::vector<TableSchemaPtr>();
+  if (config_.setup == config::Setup::automatic) TRY(target_->setup(schemas, nullptr));
+  TRY_ASSIGN(auto findings, target_->check(schemas));
+  if (!findings.empty()) return fail(std::move(findings.front()).with_code(ErrorCode::bad_data));
+  TRY_ASSIGN(const auto applied, target_->applied());
+  if (!applied) return {};
+  shared_.set_applied(applied->watermark);
+  applied_from_ = applied->system_identifier;
+  return {};
+}
+
+// Another cluster's LSNs say nothing about this target, so no goal may be taken from them.
+Status Process::check_cluster(source::Catalog& catalog) const {
+  if (applied_from_.empty()) return {};
+  TRY_ASSIGN(const auto facts, catalog.server());
+  if (facts.system_identifier.empty() || facts.system_identifier == applied_from_) return {};
+  return fail(ErrorCode::refused,
+              "the source is another database cluster than the one that the target was made from "
+              "(system identifier " +
+                  facts.system_identifier + ", not " + applied_from_ + ")",
+              "point source.dsn at the old cluster, or start again from a fresh copy: `millrace "
+              "teardown` and `millrace setup`");
+}
+
+// Everything committed before now lies before this message, and its own commit flushes the WAL up
+// to it.
+Status Process::find_goal(source::Catalog& catalog) {
+  auto message = catalog.emit_message("millrace", "until caught up", true);
+  if (message) {
+    goal_ = *message;
+    return {};
+  }
+  TRY_ASSIGN(const auto facts, catalog.server());
+  goal_ = facts.insert_lsn;
+  return {};
+}
+
+pipeline::SupervisorOptions Process::supervisor_options() {
+  pipeline::SupervisorOptions options;
+  if (captures()) {
+    options.capture = capture_options();
+    options.monitor = pipeline::MonitorOptions{source_options(config_),
+                                               config_.source.max_retained_wal, Millis(5000)};
+  }
+  if (applies()) options.apply = apply_options();
+  return options;
+}
+
+pipeline::CaptureOptions Process::capture_options() {
+  pipeline::CaptureOptions options;
+  options.source = source_options(config_);
+  const auto router = std::make_shared<const transform::TableRouter>(make_router(config_));
+  options.is_ours = [router](const TableSchema& table) {
+    return router->route(table.schema, table.name).has_value();
+  };
+  pipeline::PublisherOptions& publisher = options.publisher;
+  publisher.topic_of = [router](const TableSchema& table) {
+    return router->route(table.schema, table.name)->topic;
+  };
+  publisher.pipeline = config_.pipeline;
+  publisher.publisher = publisher_name();
+  publisher.group_rows = config_.publish.rows;
+  publisher.group_bytes = config_.publish.bytes;
+  publisher.group_wait = config_.publish.wait;
+  publisher.schema_refresh = shape_refresh();
+  options.repeat_interval = shape_refresh();
+  options.acknowledge_applied = config_.log.acknowledge == config::Acknowledge::applied;
+  options.target_known = applies();
+  options.slot_wait = config_.source.slot_wait;
+  options.exit_on_stop = exits_on_stop();
+  options.goal = goal_;
+  options.end_at_goal = !applies();
+  if (auto latest = capture_store_->latest(checkpoint::Kind::published); latest && *latest) {
+    options.manifest_hint = pipeline::ManifestHint{(*latest)->manifest_offset, (*latest)->token};
+  }
+  options.on_published = [this](const pipeline::Published& group) {
+    put_or_warn(*capture_store_, entry_of(checkpoint::Kind::published, config_.pipeline,
+                                          group.manifest.last, group.manifest, group.offset));
+  };
+  options.on_acknowledged = [this](const Watermark& acknowledged, const pipeline::Published& last) {
+    put_or_warn(*capture_store_, entry_of(checkpoint::Kind::acknowledged, config_.pipeline,
+                                          acknowledged, last.manifest, last.offset));
+  };
+  return options;
+}
+
+// Later manifests may name schema records that stand before an applied one, but none that is older
+// than the time after which shapes are repeated: the manifest topic is let go that far behind.
+LogOffset Process::releasable_control(LogOffset applied) {
+  const SteadyTime now = system_clock().now();
+  const Millis refresh = shape_refresh();
+  if (applied_marks_.empty() || now - applied_marks_.back().at >= refresh / 8) {
+    applied_marks_.push_back({now, applied});
+  }
+  while (!applied_marks_.empty() && now - applied_marks_.front().at >= 2 * refresh) {
+    released_control_ = applied_marks_.front().offset;
+    applied_marks_.pop_front();
+  }
+  return released_control_;
+}
+
+// Shapes and the last manifest must be younger than what retention removes.
+Millis Process::shape_refresh() const { return std::min(kHour, config_.log.retention / 4); }
+
+pipeline::ApplyOptions Process::apply_options() {
+  pipeline::ApplyOptions options;
+  options.pipeline = config_.pipeline;
+  options.group_rows = config_.apply.group.rows;
+  options.group_bytes = config_.apply.group.bytes;
+  options.after_capture = captures();
+  options.group_wait = config_.apply.group.wait;
+  options.exit_on_stop = exits_on_stop();
+  options.goal = goal_;
+  options.on_applied = [this](const sink::Applied& applied, const Manifest& manifest) {
+    put_or_warn(*apply_store_, entry_of(checkpoint::Kind::applied, config_.pipeline,
+                                        applied.watermark, manifest, applied.manifest_offset));
+    log_->release_before(releasable_control(applied.manifest_offset), manifest.ranges);
+  };
+  return options;
+}
+
+}  // namespace millrace::cli

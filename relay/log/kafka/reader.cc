@@ -1,0 +1,226 @@
+#include "relay/log/kafka/reader.h"
+
+#include <algorithm>
+
+#include <fmt/format.h>
+#include <librdkafka/rdkafka.h>
+
+#include "relay/base/logging.h"
+#include "relay/log/kafka/admin.h"
+
+namespace millrace::log::kafka {
+namespace {
+
+constexpr Millis kBrokerWait{3000};  // a stop must not wait longer for a broker that is away
+constexpr Millis kSlice{50};         // of a wait, so that interrupt() is noticed
+constexpr Millis kIdle{100};         // after this, a data partition is not read ahead any more
+constexpr Millis kSeldom{50};        // between two ranges of a partition
+constexpr size_t kFeedsMost = 1024;
+constexpr uint32_t kCallsBetweenLooks = 16;
+constexpr LogOffset kSkipMost = 4096;  // records to read past rather than fetch anew
+
+tl::unexpected<Error> cancelled() {
+  return fail(ErrorCode::cancelled, "reading the log was interrupted");
+}
+
+std::string_view key_of(const rd_kafka_message_t& message) {
+  return {static_cast<const char*>(message.key), message.key_len};
+}
+
+std::string_view value_of(const rd_kafka_message_t& message) {
+  return {static_cast<const char*>(message.payload), message.len};
+}
+
+class KafkaCursor : public RangeCursor {
+ public:
+  KafkaCursor(FeedPool& pool, OffsetRange range, const std::atomic<bool>& interrupted)
+      : pool_(pool), range_(std::move(range)), interrupted_(interrupted), next_(range_.start) {}
+
+  ~KafkaCursor() override {
+    if (feed_) pool_.done(range_.topic, range_.partition);
+  }
+
+  // The feed may be another cursor's too, or stopped by the pool: it must stand where this one
+  // reads on.
+  Status begin() {
+    if (range_.start >= range_.end) return {};
+    if (!feed_) feed_ = pool_.feed(range_.topic, range_.partition);
+    const bool useful =
+        feed_->running() && feed_->position() <= next_ && next_ - feed_->position() <= kSkipMost;
+    if (useful) return {};
+    return feed_->start(next_);
+  }
+
+  Result<std::optional<LogRecord>> next() override {
+    SteadyTime waiting_since{};
+    while (next_ < range_.end) {
+      TRY(begin());
+      TRY_ASSIGN(Message message, feed_->next(Millis(0)));
+      if (!message) {
+        if (feed_->end_seen() >= range_.end) break;  // the last offsets hold no records
+        if (interrupted_) return cancelled();
+        const SteadyTime now = system_clock().now();
+        if (waiting_since == SteadyTime{}) waiting_since = now;
+        if (now - waiting_since > pool_.client().options().patience) {
+          TRY(inspect());
+          waiting_since = {};
+          continue;
+        }
+        TRY_ASSIGN(message, feed_->next(kSlice));
+      }
+      if (!message || message->offset < next_) continue;
+      next_ = message->offset + 1;
+      current_ = std::move(message);
+      if (current_->offset >= range_.end) break;
+      return LogRecord{current_->offset, key_of(*current_), value_of(*current_)};
+    }
+    return std::nullopt;
+  }
+
+ private:
+  // Nothing came for long. Either the broker says that the range is there, and the feed starts
+  // anew, or it is gone, or there is no broker.
+  Status inspect() {
+    TRY_ASSIGN(const Bounds bounds,
+               watermarks(pool_.client(), range_.topic, range_.partition, kBrokerWait));
+    if (next_ < bounds.start || range_.end > bounds.end) {
+      return fail(gone(range_.topic, range_.partition,
+                       next_ < bounds.start ? next_ : range_.end - 1, bounds));
+    }
+    logging::warn("kafka partition read anew", {{"topic", range_.topic},
+                                                {"partition", range_.partition},
+                                                {"offset", static_cast<long>(next_)}});
+    return feed_->start(next_);
+  }
+
+  FeedPool& pool_;
+  const OffsetRange range_;
+  const std::atomic<bool>& interrupted_;
+  LogOffset next_;
+  std::shared_ptr<Feed> feed_;
+  Message current_;  // what the last record's views stand in
+};
+
+}  // namespace
+
+std::shared_ptr<Feed> FeedPool::feed(const std::string& topic, int32_t partition) {
+  if (++calls_ % kCallsBetweenLooks == 0) make_room();
+  auto found = feeds_.find({topic, partition});
+  if (found == feeds_.end()) {
+    Entry entry{std::make_shared<Feed>(client_, nudger_, topic, partition), {}, {}};
+    found = feeds_.emplace(std::make_pair(topic, partition), std::move(entry)).first;
+  }
+  found->second.used_before = found->second.used;
+  found->second.used = system_clock().now();
+  return found->second.feed;
+}
+
+// Only what no cursor holds: a group is merged from all its partitions at once.
+bool FeedPool::stop_oldest(bool only_full) {
+  auto oldest = feeds_.end();
+  for (auto it = feeds_.begin(); it != feeds_.end(); ++it) {
+    if (it->second.feed.use_count() > 1 || (only_full && it->second.feed->queued_bytes() == 0))
+      continue;
+    if (oldest == feeds_.end() || it->second.used < oldest->second.used) oldest = it;
+  }
+  if (oldest == feeds_.end()) return false;
+  feeds_.erase(oldest);
+  return true;
+}
+
+void FeedPool::make_room() {
+  while (feeds_.size() >= kFeedsMost && stop_oldest(false)) {
+  }
+  const auto ahead = [this] {
+    size_t bytes = 0;
+    for (const auto& [name, entry] : feeds_) bytes += entry.feed->queued_bytes();
+    return bytes;
+  };
+  while (ahead() > client_.options().memory_bytes / 2 && stop_oldest(true)) {
+  }
+}
+
+void FeedPool::done(const std::string& topic, int32_t partition) {
+  const auto found = feeds_.find({topic, partition});
+  if (found == feeds_.end() || !found->second.feed->running() ||
+      found->second.feed->more_is_there())
+    return;
+  if (found->second.used - found->second.used_before > kSeldom) found->second.feed->stop();
+}
+
+void FeedPool::stop_idle() {
+  if (feeds_.empty()) return;
+  const SteadyTime now = system_clock().now();
+  for (auto it = feeds_.begin(); it != feeds_.end();) {
+    if (now - it->second.used < kIdle || it->second.feed.use_count() > 1) {
+      ++it;
+      continue;
+    }
+    it = feeds_.erase(it);
+  }
+}
+
+Result<std::unique_ptr<Reader>> KafkaReader::make(const KafkaOptions& options) {
+  TRY_ASSIGN(std::unique_ptr<Client> control, Client::make(options, Role::control_reader));
+  TRY_ASSIGN(std::unique_ptr<Client> data, Client::make(options, Role::data_reader));
+  return std::unique_ptr<Reader>(new KafkaReader(std::move(control), std::move(data)));
+}
+
+KafkaReader::KafkaReader(std::unique_ptr<Client> control, std::unique_ptr<Client> data)
+    : manifest_topic_(control->options().manifest_topic),
+      control_client_(std::move(control)),
+      data_client_(std::move(data)),
+      control_nudger_(*control_client_),
+      control_(*control_client_, control_nudger_, manifest_topic_, 0),
+      data_(*data_client_) {}
+
+Result<Bounds> KafkaReader::control_bounds() {
+  return watermarks(*data_client_, manifest_topic_, 0, kBrokerWait);
+}
+
+Status KafkaReader::seek_control(LogOffset offset) {
+  TRY_ASSIGN(const Bounds bounds, control_bounds());
+  if (offset < bounds.start || offset > bounds.end)
+    return fail(gone(manifest_topic_, 0, offset, bounds));
+  return control_.start(offset);
+}
+
+Result<std::optional<ControlEntry>> KafkaReader::next_control(Millis wait) {
+  const SteadyTime until = system_clock().now() + wait;
+  data_.stop_idle();
+  if (!control_.running()) TRY(control_.start(control_.position()));
+  for (;;) {
+    if (interrupted_) return cancelled();
+    TRY_ASSIGN(const Message message, control_.next(Millis(0)));
+    if (message) return ControlEntry{message->offset, std::string(value_of(*message))};
+    const auto left = std::chrono::ceil<Millis>(until - system_clock().now());
+    if (control_client_->lost_all_brokers()) {
+      return fail(ErrorCode::retryable,
+                  fmt::format("kafka {}: {}", control_client_->options().brokers,
+                              control_client_->trouble()));
+    }
+    if (left <= Millis(0)) return std::nullopt;
+    TRY_ASSIGN(const Message waited, control_.next(std::min(left, kSlice)));
+    if (waited) return ControlEntry{waited->offset, std::string(value_of(*waited))};
+    data_.stop_idle();
+  }
+}
+
+Result<ControlEntry> KafkaReader::control_at(LogOffset offset) {
+  KafkaCursor cursor(data_, {manifest_topic_, 0, offset, offset + 1, 1}, interrupted_);
+  TRY_ASSIGN(const auto record, cursor.next());
+  if (!record) {
+    TRY_ASSIGN(const Bounds bounds, control_bounds());
+    return fail(gone(manifest_topic_, 0, offset, bounds));
+  }
+  return ControlEntry{record->offset, std::string(record->value)};
+}
+
+Result<std::unique_ptr<RangeCursor>> KafkaReader::open(const OffsetRange& range) {
+  if (interrupted_) return cancelled();
+  auto cursor = std::make_unique<KafkaCursor>(data_, range, interrupted_);
+  TRY(cursor->begin());  // so that ranges opened one after another are fetched together
+  return cursor;
+}
+
+}  // namespace millrace::log::kafka

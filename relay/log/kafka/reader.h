@@ -1,0 +1,72 @@
+// Reads the manifest topic's tail and ranges of data partitions, over two connections: a fetch that
+// waits for the next manifest must not delay rows.
+//
+// Invariant: what is read ahead in partitions without an open cursor stays within half of the
+// memory budget; each partition has a bound of its own. Those that nobody has used for a while are
+// stopped, so that an idle reader asks the broker for manifests alone. Thread: one; interrupt()
+// from any.
+#pragma once
+
+#include <atomic>
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "relay/log/kafka/feed.h"
+
+namespace millrace::log::kafka {
+
+// The feeds of data partitions, kept between ranges.
+class FeedPool {
+ public:
+  explicit FeedPool(Client& client) : client_(client), nudger_(client) {}
+
+  // Stays valid for whoever holds it; the pool may stop it, and its user starts it again.
+  std::shared_ptr<Feed> feed(const std::string& topic, int32_t partition);
+  // A cursor is done with it. One that is seldom used and has nothing more to give is stopped at
+  // once.
+  void done(const std::string& topic, int32_t partition);
+  void stop_idle();
+  Client& client() { return client_; }
+
+ private:
+  struct Entry {
+    std::shared_ptr<Feed> feed;
+    SteadyTime used;
+    SteadyTime used_before;
+  };
+  void make_room();
+  bool stop_oldest(bool only_full);
+
+  Client& client_;
+  Nudger nudger_;
+  uint32_t calls_ = 0;
+  std::map<std::pair<std::string, int32_t>, Entry> feeds_;
+};
+
+class KafkaReader : public Reader {
+ public:
+  static Result<std::unique_ptr<Reader>> make(const KafkaOptions& options);
+
+  Result<Bounds> control_bounds() override;
+  Status seek_control(LogOffset offset) override;
+  Result<std::optional<ControlEntry>> next_control(Millis wait) override;
+  Result<ControlEntry> control_at(LogOffset offset) override;
+  Result<std::unique_ptr<RangeCursor>> open(const OffsetRange& range) override;
+  void interrupt() override { interrupted_ = true; }
+
+ private:
+  KafkaReader(std::unique_ptr<Client> control, std::unique_ptr<Client> data);
+
+  const std::string manifest_topic_;
+  std::unique_ptr<Client> control_client_;
+  std::unique_ptr<Client> data_client_;
+  Nudger control_nudger_;
+  Feed control_;
+  FeedPool data_;
+  std::atomic<bool> interrupted_{
+      false};  // for good: a reader that was interrupted is on its way out
+};
+
+}  // namespace millrace::log::kafka

@@ -1,0 +1,242 @@
+#include "relay/pipeline/apply.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "relay/base/logging.h"
+#include "relay/base/mutation.h"
+#include "relay/pipeline/stage.h"
+#include "relay/sink/apply_batch.h"
+#include "relay/wire/control_codec.h"
+
+namespace millrace::pipeline {
+namespace {
+
+constexpr Millis kFollowWait{100};
+constexpr size_t kManifestsInOneTransaction = 1000;
+
+Error gap(const Watermark& applied, const Manifest& manifest, LogOffset offset) {
+  return Error(ErrorCode::refused,
+               "the target has applied up to " + to_string(applied) + ", but manifest offset " +
+                   std::to_string(offset) + " continues from " + to_string(manifest.previous) +
+                   ": what lies between is gone from the log",
+               "start again from a fresh copy with `millrace teardown` and `millrace setup`");
+}
+
+}  // namespace
+
+Apply::Apply(log::Log& log, sink::Target& target, const Clock& clock, ApplyOptions options,
+             Shared& shared, StatusBoard& board)
+    : log_(log),
+      target_(target),
+      clock_(clock),
+      options_(std::move(options)),
+      shared_(shared),
+      board_(board) {}
+
+void Apply::interrupt() {
+  target_.interrupt();
+  interrupt_reader();
+}
+
+void Apply::interrupt_reader() {
+  const std::lock_guard lock(reader_mutex_);
+  if (reader_) reader_->interrupt();
+}
+
+Status Apply::run(std::stop_token stop) {
+  const StageOptions stage{"apply", options_.exit_on_stop, options_.stopped_retry};
+  return run_stage(stage, board_, backoff_, stop, [&] {
+    auto done = attempt(stop);
+    if (!done) target_.rollback();
+    return done;
+  });
+}
+
+Status Apply::attempt(std::stop_token stop) {
+  // Whatever waits for the log ends at once; a statement in the target gets the supervisor's grace.
+  const std::stop_callback wake(stop, [this] { interrupt_reader(); });
+  // A second instance by mistake must not take the target from the first before it is refused.
+  while (options_.after_capture && !shared_.capturing()) {
+    if (!sleep_for(stop, kFollowWait / 5)) return fail(ErrorCode::cancelled, "stopped");
+  }
+  TRY(locate(stop));
+  while (!stop.stop_requested()) {
+    if (goal_reached()) return {};
+    TRY(follow());
+    if (pending_.empty()) continue;
+    TRY(apply_pending());
+    board_.running("apply");
+    backoff_.reset();
+  }
+  return {};
+}
+
+bool Apply::goal_reached() const {
+  return options_.goal && applied_.watermark.end_lsn >= *options_.goal;
+}
+
+Status Apply::locate(std::stop_token stop) {
+  pending_.clear();
+  pending_rows_ = 0;
+  claims_ = ClaimTracker();
+  TRY_ASSIGN(auto applied, target_.applied());
+  TRY_ASSIGN(std::shared_ptr<log::Reader> reader, log_.reader());
+  {
+    const std::lock_guard lock(reader_mutex_);
+    reader_ = std::move(reader);
+  }
+  if (!applied) return locate_origin(stop);
+  applied_ = *applied;
+  reach_ = applied_.watermark;
+  shared_.set_applied(applied_.watermark);
+  board_.applied(applied_.watermark);
+  TRY_ASSIGN(const auto bounds, reader_->control_bounds());
+  const LogOffset at = applied_.manifest_offset;
+  if (at >= bounds.start && at < bounds.end) {
+    TRY_ASSIGN(const auto entry, reader_->control_at(at));
+    auto record = wire::decode_control(entry.value);
+    const auto* manifest = record ? std::get_if<Manifest>(&*record) : nullptr;
+    if (manifest && manifest->token == applied_.token &&
+        manifest->last.end_lsn == applied_.watermark.end_lsn) {
+      claims_.trust(applied_.token);
+      return reader_->seek_control(at + 1);
+    }
+    logging::warn("the log is not the one that was applied last; reading it from its start",
+                  {{"manifest_offset", at}});
+  }
+  // Another log, or one whose head is gone: every manifest that the target contains is passed over.
+  return reader_->seek_control(bounds.start);
+}
+
+Status Apply::locate_origin(std::stop_token stop) {
+  bool started = false;
+  while (!stop.stop_requested()) {
+    TRY_ASSIGN(const auto bounds, reader_->control_bounds());
+    if (!started && bounds.end > bounds.start) {
+      TRY(reader_->seek_control(bounds.start));
+      started = true;
+    }
+    if (!started) {
+      if (!sleep_for(stop, kFollowWait)) break;
+      continue;
+    }
+    TRY_ASSIGN(auto entry, reader_->next_control(kFollowWait));
+    if (!entry) continue;
+    TRY_ASSIGN(auto record, wire::decode_control(entry->value));
+    if (std::get_if<Claim>(&record)) claims_.on_claim(entry->offset);
+    auto* manifest = std::get_if<Manifest>(&record);
+    if (!manifest || !claims_.valid(*manifest)) continue;
+    if (!manifest->origin) {
+      return fail(
+          ErrorCode::refused,
+          "the target has applied nothing, and the log does not reach back to the beginning "
+          "of this stream (its first manifest continues from " +
+              to_string(manifest->previous) + ")",
+          "start again from a fresh copy with `millrace teardown` and `millrace setup`");
+    }
+    sink::Applied origin{manifest->last,  manifest->epoch, manifest->system_identifier,
+                         manifest->token, entry->offset,   TimeMicros{}};
+    TRY(target_.set_origin(origin));
+    applied_ = origin;
+    reach_ = origin.watermark;
+    shared_.set_applied(applied_.watermark);
+    board_.applied(applied_.watermark);
+    return {};
+  }
+  return fail(ErrorCode::cancelled, "stopped");
+}
+
+Status Apply::follow() {
+  Millis wait = kFollowWait;
+  while (pending_rows_ < options_.group_rows && pending_.size() < kManifestsInOneTransaction) {
+    TRY_ASSIGN(auto entry, reader_->next_control(wait));
+    if (!entry) return {};
+    auto record = wire::decode_control(entry->value);
+    if (!record) {
+      return fail(std::move(record).error().at("manifest offset " + std::to_string(entry->offset)));
+    }
+    if (std::get_if<Claim>(&*record)) claims_.on_claim(entry->offset);
+    if (auto* manifest = std::get_if<Manifest>(&*record)) {
+      TRY(take_manifest(entry->offset, std::move(*manifest)));
+    }
+    if (!pending_.empty()) {
+      const auto busy_until = last_commit_ + options_.group_wait;
+      wait = std::max(Millis(0), std::chrono::ceil<Millis>(busy_until - clock_.now()));
+    }
+  }
+  return {};
+}
+
+Status Apply::take_manifest(LogOffset offset, Manifest manifest) {
+  if (!claims_.valid(manifest) && !mutated("no_manifest_check")) return {};
+  if (manifest.system_identifier != applied_.system_identifier ||
+      manifest.last.timeline != reach_.timeline) {
+    return fail(ErrorCode::refused,
+                "manifest offset " + std::to_string(offset) + " comes from another source (" +
+                    manifest.system_identifier + ", timeline " +
+                    std::to_string(manifest.last.timeline) + ") than the target (" +
+                    applied_.system_identifier + ", timeline " + std::to_string(reach_.timeline) +
+                    ")",
+                "start again from a fresh copy with `millrace teardown` and `millrace setup`");
+  }
+  if (manifest.last.end_lsn <= reach_.end_lsn) return {};  // contained, or repeated
+  if (manifest.previous.end_lsn > reach_.end_lsn) return fail(gap(reach_, manifest, offset));
+  reach_ = manifest.last;
+  pending_rows_ += manifest.rows;
+  pending_.push_back({offset, std::move(manifest)});
+  return {};
+}
+
+Status Apply::apply_pending() {
+  const Published& last = pending_.back();
+  sink::Applied next = applied_;
+  next.watermark = last.manifest.last;
+  next.epoch = last.manifest.epoch;
+  next.token = last.manifest.token;
+  next.manifest_offset = last.offset;
+  TRY(write_pending(next));
+  TRY(target_.commit());
+  last_commit_ = clock_.now();
+  applied_ = next;
+  uint64_t transactions = 0;
+  for (const Published& group : pending_) transactions += group.manifest.transactions;
+  shared_.set_applied(applied_.watermark);
+  board_.applied(applied_.watermark);
+  board_.count_applied(applied_rows_, transactions, applied_bytes_);
+  if (options_.on_applied) options_.on_applied(applied_, last.manifest);
+  pending_.clear();
+  pending_rows_ = 0;
+  return {};
+}
+
+Status Apply::write_pending(const sink::Applied& next) {
+  batch_.clear();
+  applied_rows_ = 0;
+  applied_bytes_ = 0;
+  bool begun = false;
+  // Rows are read before the transaction begins, so that it is short when one batch is enough.
+  const auto write_batch = [&]() -> Status {
+    if (!begun) TRY(target_.begin(applied_, next));
+    begun = true;
+    applied_rows_ += batch_.size();
+    applied_bytes_ += batch_.bytes();
+    TRY(sink::apply_batch(target_, batch_.changes(), planner_));
+    batch_.clear();
+    return {};
+  };
+  for (const Published& group : pending_) {
+    TRY(schemas_.load(*reader_, group.manifest.schemas));
+    GroupReader rows(*reader_, schemas_, group.manifest);
+    TRY(rows.open());
+    while (true) {
+      TRY_ASSIGN(const bool done,
+                 rows.fill(batch_, applied_.watermark, options_.group_rows, options_.group_bytes));
+      if (done) break;
+      TRY(write_batch());
+    }
+  }
+  return write_batch();
+}
+
+}  // namespace millrace::pipeline

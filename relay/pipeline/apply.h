@@ -1,0 +1,96 @@
+// Apply: follows the manifest topic and brings each commit group to the target, exactly once in
+// effect.
+//
+//   locate ──► follow ──► apply (begin, write*, commit) ──► follow …
+//      ▲          │ retryable: back to locate after a wait; what the target says was applied counts
+//      └──────────┘ bad_data: "stopped", tried again every few seconds (or the end, with
+//      exit_on_stop)
+//
+// Invariant: a group is applied when the target stands inside [previous, last) of its manifest; a
+// target behind `previous` is a gap and refused. Several groups may share a target transaction,
+// never less than one whole group. One thread (the one that calls run); interrupt() from any.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "relay/base/backoff.h"
+#include "relay/base/clock.h"
+#include "relay/base/result.h"
+#include "relay/event/change.h"
+#include "relay/log/log.h"
+#include "relay/pipeline/claim_tracker.h"
+#include "relay/pipeline/group_reader.h"
+#include "relay/pipeline/publisher.h"
+#include "relay/pipeline/shared.h"
+#include "relay/pipeline/status_board.h"
+#include "relay/sink/planner.h"
+#include "relay/sink/target.h"
+
+namespace millrace::pipeline {
+
+struct ApplyOptions {
+  std::string pipeline;
+  size_t group_rows = 10'000;  // rows in one target statement, and about those in one transaction
+  size_t group_bytes = 8U << 20;
+  Millis group_wait{0};        // a busy stream waits this long between two transactions
+  bool exit_on_stop = false;   // bad data ends run() with its error
+  bool after_capture = false;  // apply nothing before this process has held the slot
+  std::optional<Lsn> goal;     // run() returns once the applied watermark has reached it
+  Millis stopped_retry{3000};
+  // Called after each commit, with the last manifest of the transaction.
+  std::function<void(const sink::Applied&, const Manifest&)> on_applied;
+};
+
+class Apply {
+ public:
+  Apply(log::Log& log, sink::Target& target, const Clock& clock, ApplyOptions options,
+        Shared& shared, StatusBoard& board);
+
+  // Returns when stopped or at the goal. Errors: refused, corruption, fatal; bad_data with
+  // exit_on_stop.
+  Status run(std::stop_token stop);
+  // Ends a running statement, so that a stop need not wait for it.
+  void interrupt();
+
+ private:
+  Status attempt(std::stop_token stop);
+  void interrupt_reader();
+  Status locate(std::stop_token stop);
+  Status locate_origin(std::stop_token stop);
+  // Reads entries into pending_ until a group's worth is there or nothing more has arrived.
+  Status follow();
+  Status take_manifest(LogOffset offset, Manifest manifest);
+  Status apply_pending();
+  Status write_pending(const sink::Applied& next);
+  bool goal_reached() const;
+
+  log::Log& log_;
+  sink::Target& target_;
+  const Clock& clock_;
+  ApplyOptions options_;
+  Shared& shared_;
+  StatusBoard& board_;
+
+  std::mutex reader_mutex_;  // guards the pointer against interrupt()
+  std::shared_ptr<log::Reader> reader_;
+  SchemaCache schemas_;
+  ClaimTracker claims_;
+  sink::Applied applied_;  // as the target has it
+  Watermark reach_;        // … and with pending_ applied
+  std::vector<Published> pending_;
+  uint64_t pending_rows_ = 0;
+  SteadyTime last_commit_;
+  ChangeBatch batch_;
+  sink::Planner planner_;
+  uint64_t applied_rows_ = 0;  // of the transaction being written
+  uint64_t applied_bytes_ = 0;
+  Backoff backoff_;
+};
+
+}  // namespace millrace::pipeline

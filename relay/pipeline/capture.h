@@ -1,0 +1,97 @@
+// Capture: reads the slot, publishes what it sends, and tells it what it may forget.
+//
+//   attempt: slot taken ─► claim, read back ─► decide_resume ─► stream ─► error ─► wait ─► attempt
+//   …
+//
+// Every attempt is a new slot connection and therefore a new claim (docs/model/publishing.pml: the
+// slot is taken before claiming). Transactions that the log already holds are dropped by position.
+// Invariant: the slot is acknowledged only up to a manifest of ours that was read back, and with
+// `acknowledge_applied` only up to what the target has applied, whichever is less.
+// One thread (the one that calls run).
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <stop_token>
+#include <string>
+
+#include "relay/base/backoff.h"
+#include "relay/base/clock.h"
+#include "relay/base/result.h"
+#include "relay/decode/decoder.h"
+#include "relay/log/log.h"
+#include "relay/pipeline/publisher.h"
+#include "relay/pipeline/resume.h"
+#include "relay/pipeline/shared.h"
+#include "relay/pipeline/status_board.h"
+#include "relay/source/options.h"
+#include "relay/source/replication.h"
+
+namespace millrace::pipeline {
+
+struct CaptureOptions {
+  source::Options source;
+  // topic_of is asked only for tables that `is_ours` accepts; identity fields are filled in by
+  // capture.
+  PublisherOptions publisher;
+  std::function<bool(const TableSchema&)> is_ours;
+  bool acknowledge_applied = false;
+  bool target_known = false;          // an Apply in this process reads the target
+  Millis slot_wait{15'000};           // for a slot that another process holds
+  Millis progress_interval{1000};     // at most one empty manifest in this time
+  Millis repeat_interval{3'600'000};  // an idle stream repeats its last manifest
+  Millis stopped_retry{3000};
+  bool exit_on_stop = false;
+  std::optional<Lsn> goal;   // ask the source for progress until the watermark reaches it
+  bool end_at_goal = false;  // run() returns once the published watermark has reached it
+  std::optional<ManifestHint> manifest_hint;  // to read less on start
+  // Called after each manifest that was read back.
+  std::function<void(const Published&)> on_published;
+  // Called when the slot was told more, with the last manifest that was read back.
+  std::function<void(const Watermark&, const Published&)> on_acknowledged;
+};
+
+class Capture {
+ public:
+  Capture(log::Log& log, const Clock& clock, CaptureOptions options, Shared& shared,
+          StatusBoard& board);
+  ~Capture();
+
+  // Returns when stopped or at the goal. Errors: refused, config, corruption, fatal; bad_data with
+  // exit_on_stop.
+  Status run(std::stop_token stop);
+
+ private:
+  class Assembly;  // hands decoded events to the publisher
+
+  Status attempt(std::stop_token stop);
+  Result<ResumePoint> take_slot(source::Replication& replication, std::stop_token stop);
+  Status start_slot(source::Replication& replication, std::stop_token stop);
+  Status stream(source::Replication& replication, std::stop_token stop);
+  Status handle_frame(const source::Frame& frame);
+  Status make_progress();
+  Status repeat_when_quiet();
+  void note_published(const Published& group);
+  void acknowledge(source::Replication& replication);
+  void finish(source::Replication& replication);
+  bool published_goal() const;
+
+  log::Log& log_;
+  const Clock& clock_;
+  CaptureOptions options_;
+  Shared& shared_;
+  StatusBoard& board_;
+
+  std::unique_ptr<Publisher> publisher_;
+  std::unique_ptr<decode::Decoder> decoder_;
+  std::unique_ptr<Assembly> assembly_;
+  Lsn idle_end_;  // of the newest keepalive outside a transaction
+  SteadyTime last_progress_;
+  SteadyTime last_keepalive_request_;
+  SteadyTime last_published_at_;
+  Lsn acknowledged_;
+  Backoff backoff_;
+};
+
+}  // namespace millrace::pipeline

@@ -1,0 +1,37 @@
+// Shared: what capture and apply have in common in one process.
+//
+// Data goes one way; what comes back is `applied`, which lets the slot forget where acknowledging
+// waits for the target. Thread-safe.
+#pragma once
+
+#include <atomic>
+#include <mutex>
+#include <optional>
+
+#include "relay/base/ids.h"
+
+namespace millrace::pipeline {
+
+class Shared {
+ public:
+  // The target's applied watermark; nullopt until it was read or when nothing was ever applied.
+  void set_applied(const Watermark& watermark) {
+    const std::lock_guard lock(mutex_);
+    applied_ = watermark;
+  }
+  std::optional<Watermark> applied() const {
+    const std::lock_guard lock(mutex_);
+    return applied_;
+  }
+
+  // True once capture has held the slot: from then on this process is the pipeline's one instance.
+  void set_capturing() { capturing_ = true; }
+  bool capturing() const { return capturing_; }
+
+ private:
+  std::atomic<bool> capturing_{false};
+  mutable std::mutex mutex_;
+  std::optional<Watermark> applied_;
+};
+
+}  // namespace millrace::pipeline

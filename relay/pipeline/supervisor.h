@@ -1,0 +1,34 @@
+// supervise: runs capture and apply, each on a thread of its own, until one ends or a stop is asked
+// for.
+//
+// The first error ends both: neither goes on publishing or applying beside a stage that was
+// refused. A stop waits for the batch in hand for `stop_grace`, then ends its statement.
+#pragma once
+
+#include <optional>
+#include <stop_token>
+
+#include "relay/base/clock.h"
+#include "relay/base/result.h"
+#include "relay/log/log.h"
+#include "relay/pipeline/apply.h"
+#include "relay/pipeline/capture.h"
+#include "relay/pipeline/monitor.h"
+#include "relay/pipeline/shared.h"
+#include "relay/pipeline/status_board.h"
+#include "relay/sink/target.h"
+
+namespace millrace::pipeline {
+
+struct SupervisorOptions {
+  std::optional<CaptureOptions> capture;
+  std::optional<ApplyOptions> apply;  // needs a target
+  std::optional<MonitorOptions> monitor;
+  Millis stop_grace{3000};
+};
+
+// Returns when stopped or when every goal is reached. Errors: the first that ended a stage.
+Status supervise(log::Log& log, sink::Target* target, const Clock& clock, SupervisorOptions options,
+                 Shared& shared, StatusBoard& board, std::stop_token stop);
+
+}  // namespace millrace::pipeline

@@ -1,0 +1,94 @@
+// Connection: one libpq connection to the source for ordinary SQL, and the opening that the
+// replication connection shares.
+//
+// Invariant: every session has the settings that conninfo.h pins.
+// One thread at a time. No libpq type is complete here.
+#pragma once
+
+#include <cstdint>
+#include <initializer_list>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "relay/base/ids.h"
+#include "relay/base/result.h"
+#include "relay/source/conninfo.h"
+#include "relay/source/options.h"
+
+struct pg_conn;    // libpq's PGconn
+struct pg_result;  // libpq's PGresult
+
+namespace millrace::source {
+
+struct CloseConnection {
+  void operator()(pg_conn* connection) const;
+};
+using ConnectionHandle = std::unique_ptr<pg_conn, CloseConnection>;
+
+struct ClearResult {
+  void operator()(pg_result* result) const;
+};
+using ResultHandle = std::unique_ptr<pg_result, ClearResult>;
+
+// Connects within options.connect_timeout (looking up a host name is not bounded by it).
+// Errors: config (authentication, unknown database, a DSN that can not be read), otherwise
+// retryable.
+Result<ConnectionHandle> open_connection(const Conninfo& info, Millis timeout);
+
+// A parameter: text, bytes as they are, or NULL.
+struct Parameter {
+  Parameter(std::string_view value) : text(value) {}
+  Parameter(const std::string& value) : text(value) {}
+  Parameter(const char* value) : text(value) {}
+  Parameter(std::nullopt_t) {}
+  static Parameter bytes(std::string_view value) {
+    Parameter parameter(value);
+    parameter.binary = true;
+    return parameter;
+  }
+  std::optional<std::string> text;
+  bool binary = false;
+};
+
+// Rows in text form. NULLs read as empty, zero and false; views live as long as this.
+class Rows {
+ public:
+  explicit Rows(ResultHandle result) : result_(std::move(result)) {}
+  int count() const;
+  bool is_null(int row, int column) const;
+  std::string_view text(int row, int column) const;
+  std::string string(int row, int column) const { return std::string(text(row, column)); }
+  int64_t integer(int row, int column) const;
+  uint32_t oid(int row, int column) const { return static_cast<uint32_t>(integer(row, column)); }
+  bool boolean(int row, int column) const { return text(row, column) == "t"; }
+  Lsn lsn(int row, int column) const;
+
+ private:
+  ResultHandle result_;
+};
+
+class Connection {
+ public:
+  static Result<Connection> open(const Options& options);
+
+  // One statement. `doing` begins an error's message: "read the slots".
+  Result<Rows> query(std::string_view doing, const std::string& sql,
+                     std::initializer_list<Parameter> parameters = {});
+  // False once a query has found the connection lost.
+  bool is_open() const;
+  int server_version() const;  // 150020
+  // Of the last failed query; empty after a success.
+  const std::string& last_sqlstate() const { return last_sqlstate_; }
+
+ private:
+  Connection(ConnectionHandle handle, Redactor redactor)
+      : handle_(std::move(handle)), redactor_(std::move(redactor)) {}
+
+  ConnectionHandle handle_;
+  Redactor redactor_;
+  std::string last_sqlstate_;
+};
+
+}  // namespace millrace::source

@@ -1,0 +1,27 @@
+// Options: how to reach one source and which slot and publication to read.
+#pragma once
+
+#include <string>
+
+#include "relay/base/clock.h"
+
+namespace millrace::source {
+
+struct Options {
+  // A libpq connection string, key=value or URI. Holds a password: never logged, never in an Error.
+  std::string dsn;
+  std::string slot;
+  std::string publication;
+  std::string application_name = "millrace";  // unless the DSN says another
+  // Status updates go to the server this often, and never less often than three times in its
+  // wal_sender_timeout.
+  Millis status_interval{2000};
+  Millis connect_timeout{10'000};
+  // A server that says nothing for this long, though asked, is taken for dead.
+  Millis receive_timeout{60'000};
+};
+
+// `wal_sender_timeout` 0: the server has none. At least 10 ms.
+Millis feedback_interval(Millis status_interval, Millis wal_sender_timeout);
+
+}  // namespace millrace::source

@@ -1,0 +1,29 @@
+// The replication grammar's commands and the quoting that it, and LIKE, want. Pure functions.
+//
+// The replication grammar knows no E'…' strings, so PQescapeLiteral's output is a syntax error
+// there as soon as a backslash appears: double the single quotes and nothing else. Source:
+// PostgreSQL docs, "Streaming Replication Protocol"; src/backend/replication/repl_scanner.l.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "relay/base/ids.h"
+
+namespace millrace::source {
+
+// 'it''s'
+std::string quote_replication_literal(std::string_view text);
+
+// CREATE_REPLICATION_SLOT … LOGICAL pgoutput. `server_version` as server_version_num has it. Slots
+// follow a failover where the server can do that (17 and later).
+std::string create_slot_command(int server_version, std::string_view slot, bool temporary);
+
+// START_REPLICATION … with proto_version 1, and messages where the server has them (14 and later).
+std::string start_command(int server_version, std::string_view slot, std::string_view publication,
+                          Lsn from);
+
+// A glob (* any run, ? any one character) as a LIKE pattern with the default escape.
+std::string glob_to_like(std::string_view glob);
+
+}  // namespace millrace::source

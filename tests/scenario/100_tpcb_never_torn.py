@@ -1,0 +1,56 @@
+"""100 pgbench's TPC-B through one process that is killed at random: no snapshot of the target is torn.
+
+At every instant the sums of accounts, tellers, branches and of history's deltas are equal at the source;
+they must be so in every snapshot of the target, thousands of them, and at the end row by row."""
+import random
+import time
+
+from support.load import TABLES, Pgbench, TornStateOracle, init_tpcb, small_tpcb
+
+ACCOUNTS = 1000
+KILLS = 22
+
+
+def test_oracle_sees_a_torn_state(world):
+    """The oracle can fail: two sides that are written in two transactions are told."""
+    init_tpcb(world.source, world.target, accounts=ACCOUNTS)
+    oracle = TornStateOracle(world.target).start()
+    for _ in range(20):
+        world.target.execute("update pgbench_accounts set abalance = abalance + 5 where aid = 1")
+        world.target.execute("update pgbench_tellers set tbalance = tbalance + 5 where tid = 1; "
+                             "update pgbench_branches set bbalance = bbalance + 5; "
+                             "insert into pgbench_history (delta) values (5)")
+        time.sleep(0.005)
+    assert oracle.stop().torn
+
+
+def test_never_torn_while_killed(world):
+    init_tpcb(world.source, world.target, accounts=ACCOUNTS)
+    relay = world.relay(TABLES)
+    relay.setup()
+    relay.start()
+    oracle = TornStateOracle(world.target, pause_s=0.002).start()
+    bench = Pgbench(world.source, seconds=40, rate=1000, script=small_tpcb(ACCOUNTS))
+    dice = random.Random(7)
+    for _ in range(KILLS):
+        time.sleep(dice.uniform(0.3, 1.6))
+        relay.kill()
+        relay.start()
+    assert bench.running(), "the load ended before the last kill: the test shows too little"
+    bench.wait()
+    world.wait_same(*TABLES, timeout_s=60)
+    oracle.stop().assert_never_torn(snapshots_min=3000)
+    assert oracle.distinct > 100, f"only {oracle.distinct} states were seen: the target hardly moved"
+    assert relay.terminate()[0] == 0
+
+
+def test_never_torn_at_full_speed(world):
+    """Without kills, with as much load as the machine gives."""
+    init_tpcb(world.source, world.target, accounts=ACCOUNTS)
+    relay = world.relay(TABLES)
+    relay.setup()
+    relay.start()
+    oracle = TornStateOracle(world.target, pause_s=0.002).start()
+    Pgbench(world.source, seconds=8, clients=4, script=small_tpcb(ACCOUNTS)).wait()
+    world.wait_same(*TABLES, timeout_s=60)
+    oracle.stop().assert_never_torn(snapshots_min=500)

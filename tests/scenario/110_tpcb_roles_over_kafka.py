@@ -1,0 +1,52 @@
+"""110 The oracle of 100 through a real Kafka broker, with capture and apply as processes of their own, each killed."""
+import random
+import time
+
+from support.load import TABLES, Pgbench, TornStateOracle, init_tpcb, small_tpcb
+
+ACCOUNTS = 1000
+KILLS = 22
+
+
+def test_never_torn_while_either_role_is_killed(world):
+    init_tpcb(world.source, world.target, accounts=ACCOUNTS)
+    relay = world.relay(TABLES, kafka=True)
+    relay.setup()
+    relay.start("capture").start("apply")
+    oracle = TornStateOracle(world.target, pause_s=0.002).start()
+    bench = Pgbench(world.source, seconds=45, rate=600, script=small_tpcb(ACCOUNTS))
+    dice = random.Random(11)
+    for kill in range(KILLS):
+        time.sleep(dice.uniform(0.5, 1.8))
+        role = dice.choice(["capture", "apply"])
+        relay.kill(role)
+        relay.start(role)
+    assert bench.running(), "the load ended before the last kill: the test shows too little"
+    bench.wait()
+    world.wait_same(*TABLES, timeout_s=60)
+    oracle.stop().assert_never_torn(snapshots_min=3000)
+    assert oracle.distinct > 100, f"only {oracle.distinct} states were seen: the target hardly moved"
+    assert relay.terminate("capture")[0] == 0
+    assert relay.terminate("apply")[0] == 0
+
+
+def test_apply_away_while_capture_goes_on(world):
+    """Kafka keeps what the applier has not read; the slot moves on without it."""
+    init_tpcb(world.source, world.target, accounts=ACCOUNTS)
+    relay = world.relay(TABLES, kafka=True)
+    relay.setup()
+    relay.start("capture")
+    Pgbench(world.source, seconds=3, rate=500, script=small_tpcb(ACCOUNTS)).wait()
+    end = world.source.lsn()
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline and not world.source.one(
+            "select confirmed_flush_lsn >= %s::pg_lsn from pg_replication_slots where slot_name = %s",
+            (end, relay.slot)):
+        time.sleep(0.1)
+    assert world.source.slot(relay.slot)["behind"] < 1 << 20
+    assert world.target.one("select count(*) from pgbench_history") == 0
+    relay.terminate("capture")
+    oracle = TornStateOracle(world.target).start()
+    relay.start("apply")
+    world.wait_same(*TABLES, timeout_s=30)
+    oracle.stop().assert_never_torn(snapshots_min=10)

@@ -1,0 +1,119 @@
+"""120 Mutations: with a safety rule switched off the tests notice; with it, the same story ends well.
+
+Test builds read MILLRACE_MUTATE (relay/base/mutation.h). Each story is run twice."""
+import shutil
+import signal
+import subprocess
+import time
+
+import pytest
+
+from support.children import wait_until
+from support.load import TABLES, Pgbench, TornStateOracle, init_tpcb, small_tpcb
+from support.relay import binary
+from support.world import stream_of
+
+
+def test_this_is_a_test_build():
+    """A release build would ignore the switch and make this file prove nothing."""
+    strings = subprocess.run(["grep", "-c", "MILLRACE_MUTATE", binary()], capture_output=True, text=True)
+    assert int(strings.stdout) > 0, "build with -DMILLRACE_MUTATIONS=ON (preset dev)"
+
+
+def mutate(rule):
+    return {"MILLRACE_MUTATE": rule} if rule else {}
+
+
+@pytest.mark.parametrize("rule", [None, "no_atomic"])
+def test_rows_and_position_in_one_transaction(world, rule):
+    """The oracle of 100 sees rows that are committed table by table."""
+    init_tpcb(world.source, world.target, accounts=1000)
+    relay = world.relay(TABLES)
+    relay.setup()
+    relay.start(env=mutate(rule), ready=True)
+    oracle = TornStateOracle(world.target).start()
+    Pgbench(world.source, seconds=5, rate=800, script=small_tpcb(1000)).wait()
+    time.sleep(1)
+    relay.kill()
+    oracle.stop()
+    assert oracle.snapshots > 300 and oracle.distinct > 20
+    if rule:
+        assert oracle.torn, f"{oracle.snapshots} snapshots, and none was torn"
+    else:
+        oracle.assert_never_torn(300)
+
+
+@pytest.mark.parametrize("rule", [None, "no_guard"])
+def test_older_change_does_not_overwrite_a_newer_row(world, rule):
+    relay = stream_of(world, ["public.t"], "create table public.t (id int primary key, v text)")
+    world.source.execute("insert into t values (1, 'old'), (2, 'old'), (3, 'old')")
+    relay.catch_up()
+    # What a later backfill or a replay's forerunner would have written: a version from the future.
+    world.target.execute("update t set v = 'newer', _millrace = decode(repeat('7f', 16), 'hex') where id < 3")
+    world.source.execute("update t set v = 'older' where id in (1, 3); delete from t where id = 2")
+    relay.catch_up(env=mutate(rule))
+    expected = [(1, "older"), (3, "older")] if rule else [(1, "newer"), (2, "newer"), (3, "older")]
+    assert world.target.execute("select id, v from t order by 1") == expected
+
+
+@pytest.mark.parametrize("rule", [None, "no_manifest_check"])
+def test_records_of_a_zombie_do_not_count(world, rule):
+    """A publisher that was held up wakes, and sends what it had queued into its successor's ranges."""
+    relay = stream_of(world, ["public.events"], "create table public.events (n int, pad text)", kafka=True,
+                      config={"log": {"partitions": 1}})
+    relay.start("capture", ready=True)
+    world.source.execute("insert into events select g, repeat('x', 200) from generate_series(1, 200000) g")
+    data = world.kafka.folder / "data" / f"{relay.name}.public.events-0"
+
+    def published_mb():
+        return sum(path.stat().st_size for path in data.glob("*.log")) / 2**20
+    wait_until(lambda: published_mb() > 2, 30, "capture is in the middle of the transaction", 0.01)
+    zombie = relay.children.pop("capture")
+    zombie.signal(signal.SIGSTOP)
+    try:
+        world.source.execute("select pg_terminate_backend(active_pid) from pg_replication_slots where active")
+        world.source.wait_slot_free(relay.slot)
+        relay.ports["capture"] += 1
+        shutil.move(f"{relay.config['state']}_capture", f"{relay.config['state']}_zombie")
+        orphans_mb = published_mb()
+        relay.start("capture")
+        wait_until(lambda: published_mb() > orphans_mb + 2, 30, "the successor is in the middle of the same rows", 0.01)
+        zombie.signal(signal.SIGCONT)
+        relay.start("apply", env=mutate(rule))
+
+        def arrived():
+            return world.target.one("select count(*) from events") >= 200_000 or not relay.running("apply")
+        caught = False
+        try:
+            wait_until(arrived, 60, "the rows arrive", 0.2)
+            time.sleep(1)
+        except AssertionError:
+            caught = True
+        caught = caught or not relay.running("apply") or bool(world.differences("events"))
+    finally:
+        zombie.kill()
+    assert caught == bool(rule), "doubled rows went unnoticed" if rule else "a zombie's rows were applied"
+
+
+@pytest.mark.parametrize("rule", [None, "ack_received"])
+def test_only_what_is_durable_is_acknowledged(world, rule):
+    """The target is away, then the state folder is lost: all that was not applied must come again."""
+    relay = stream_of(world, ["public.t"], "create table public.t (id int primary key, v text)")
+    world.source.execute("insert into t values (0, 'first')")
+    relay.start(env=mutate(rule), ready=True)
+    world.wait_same("t")
+    with world.target.transaction() as cursor:
+        cursor.execute("lock table t in access exclusive mode")  # the target is stuck, the stream is not
+        for i in range(1, 30):
+            world.source.execute("insert into t select %s * 100 + g, 'x' from generate_series(1, 50) g", (i,))
+        time.sleep(3)
+        relay.kill()
+    world.source.wait_slot_free(relay.slot)
+    shutil.rmtree(relay.config["state"])
+    relay.start()
+    lost = False
+    try:
+        world.wait_same("t", timeout_s=15)
+    except AssertionError:
+        lost = True
+    assert lost == bool(rule), "rows were lost and nothing noticed" if rule else "rows were lost"

@@ -1,0 +1,85 @@
+"""A throwaway Kafka: one KRaft node from the jars that with_kafka.sh fetches."""
+import base64
+import os
+import socket
+import subprocess
+import uuid
+from pathlib import Path
+
+from .children import CACHE, Child, free_port, tail, temp_folder, wait_until
+
+HERE = Path(__file__).resolve().parent
+
+
+def home():
+    version = os.environ.get("MILLRACE_KAFKA_VERSION", "3.9.1")
+    return Path(os.environ.get("MILLRACE_KAFKA_HOME", CACHE / f"kafka-{version}"))
+
+
+class Kafka:
+    def __init__(self, *, start=True, **settings):
+        """settings override the broker's properties; a dot is written __."""
+        subprocess.run([HERE / "with_kafka.sh", "--fetch-only"], check=True)
+        self.folder = temp_folder("millrace_kafka_")
+        self.log = self.folder / "broker.log"
+        self.port, self.control_port = free_port(), free_port()
+        self.child = None
+        self._write(settings)
+        identifier = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=").replace("-", "A")
+        subprocess.run(self.java(128) + ["kafka.tools.StorageTool", "format", "-t", identifier, "-c",
+                                          self.folder / "broker.properties"],
+                       check=True, capture_output=True)
+        if start:
+            self.start()
+
+    @property
+    def brokers(self):
+        return f"127.0.0.1:{self.port}"
+
+    def java(self, heap_mb):
+        return ["java", f"-Xmx{heap_mb}m", "-XX:+UseSerialGC", "-cp", f"{home()}/libs/*",
+                "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", f"-Djava.io.tmpdir={self.folder}"]
+
+    def _write(self, settings):
+        values = {
+            "process.roles": "broker,controller", "node.id": 1,
+            "controller.quorum.voters": f"1@127.0.0.1:{self.control_port}",
+            "listeners": f"PLAINTEXT://127.0.0.1:{self.port},"
+                         f"CONTROLLER://127.0.0.1:{self.control_port}",
+            "advertised.listeners": f"PLAINTEXT://127.0.0.1:{self.port}",
+            "controller.listener.names": "CONTROLLER", "inter.broker.listener.name": "PLAINTEXT",
+            "log.dirs": self.folder / "data", "offsets.topic.replication.factor": 1,
+            "offsets.topic.num.partitions": 1, "transaction.state.log.replication.factor": 1,
+            "transaction.state.log.min.isr": 1, "transaction.state.log.num.partitions": 4,
+            "group.initial.rebalance.delay.ms": 0, "auto.create.topics.enable": "false",
+            "log.retention.check.interval.ms": 2000, "socket.request.max.bytes": 209715200,
+        }
+        values.update({k.replace("__", "."): v for k, v in settings.items()})
+        (self.folder / "broker.properties").write_text(
+            "".join(f"{k}={v}\n" for k, v in values.items()))
+
+    def start(self):
+        self.child = Child(self.java(512) + ["kafka.Kafka", self.folder / "broker.properties"],
+                           log=self.log, cwd=self.folder)
+
+        def answers():
+            if not self.child.running():
+                raise RuntimeError("the broker ended at its start:\n" + tail(self.log))
+            try:
+                socket.create_connection(("127.0.0.1", self.port), 1).close()
+                return True
+            except OSError:
+                return False
+        wait_until(answers, 60, "the broker answers")
+        return self
+
+    def configure_topic(self, topic, setting):
+        subprocess.run(self.java(128) + ["kafka.admin.ConfigCommand", "--bootstrap-server", self.brokers, "--alter",
+                                         "--entity-type", "topics", "--entity-name", topic, "--add-config", setting],
+                       check=True, capture_output=True)
+
+    def stop(self):
+        self.child.stop(30)
+
+    def kill(self):
+        self.child.kill()

@@ -1,0 +1,56 @@
+#include "relay/cli/status_text.h"
+
+#include <doctest/doctest.h>
+
+using namespace millrace;
+using namespace millrace::cli;
+using namespace millrace::pipeline;
+
+TEST_CASE("human_bytes and human_seconds") {
+  CHECK(human_bytes(0) == "0 bytes");
+  CHECK(human_bytes(1023) == "1023 bytes");
+  CHECK(human_bytes(1536) == "1.5 KB");
+  CHECK(human_bytes(20ull << 30) == "20.0 GB");
+  CHECK(human_seconds(0) == "0.00 s");
+  CHECK(human_seconds(59.99) == "59.99 s");
+  CHECK(human_seconds(200) == "3 min 20 s");
+  CHECK(human_seconds(7500) == "2 h 5 min");
+}
+
+TEST_CASE("status_text: health and why come first") {
+  StatusSnapshot status;
+  status.pipeline = "shop";
+  status.role = "all";
+  status.health = {HealthState::blocked, "apply: connection refused"};
+  status.positions.applied =
+      StagePosition{Lsn{0x1600000010}, "1:16/8", TimeMicros{1763632800000000}};
+  status.lag = {1536, 1.25};
+  status.slot = SlotStatus{"millrace_shop", true, 2048, 4096, "reserved"};
+  const std::string text = status_text(status);
+  CHECK(text.starts_with("shop: blocked (apply: connection refused)\n"));
+  CHECK(text.find("lag        1.25 s, 1.5 KB of WAL\n") != std::string::npos);
+  CHECK(text.find("  applied      16/10               committed 2025-11-20T10:00:00.000000Z\n") !=
+        std::string::npos);
+  CHECK(text.find("slot       millrace_shop, active, retains 2.0 KB of 4.0 KB WAL, reserved\n") !=
+        std::string::npos);
+}
+
+TEST_CASE("status_text: what is unknown is not shown as zero") {
+  StatusSnapshot status;
+  status.pipeline = "shop";
+  status.running = false;
+  const std::string text = status_text(status);
+  CHECK(text.find("lag        unknown\n") != std::string::npos);
+  CHECK(text.find("no position is known yet") != std::string::npos);
+  CHECK(text.find("rates") == std::string::npos);
+}
+
+TEST_CASE("status_text: what a server said can not move the cursor") {
+  StatusSnapshot status;
+  status.health.why = "a\x1b[2J\nshop: ok";
+  for (const char c : status_text(status)) {
+    const bool control = static_cast<unsigned char>(c) < 0x20 && c != '\n';
+    CHECK_FALSE(control);
+  }
+  CHECK(status_text(status).find("\nshop: ok") == std::string::npos);
+}

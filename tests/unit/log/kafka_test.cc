@@ -1,0 +1,176 @@
+// What only the Kafka log does: settings, brokers that fail. Over the mock cluster.
+#include <thread>
+
+#include <doctest/doctest.h>
+
+#include "relay/log/kafka/kafka_log.h"
+#include "tests/unit/log/log_fixture.h"
+#include "tests/unit/log/mock_cluster.h"
+
+using namespace millrace;
+using namespace millrace::log;
+using namespace millrace::log::contract;
+
+namespace {
+
+KafkaOptions options_for(MockCluster& cluster) {
+  KafkaOptions options;
+  options.brokers = cluster.brokers();
+  options.manifest_topic = "manifests";
+  options.replication_factor = 1;
+  options.patience = Millis(500);
+  cluster.create_topic("manifests", 1);
+  cluster.create_topic("t", 2);
+  return options;
+}
+
+OffsetRange write_one(Producer& producer, GroupId group, const std::string& value) {
+  Reports reports;
+  append(producer, reports, group, "t", "", value);
+  must(producer.seal(group));
+  reports.wait(producer, 1, 0);
+  return reports.groups[group].at(0);
+}
+
+}  // namespace
+
+TEST_CASE("open_kafka: settings that the promise leans on are refused by name") {
+  for (const std::string name :
+       {"enable.idempotence", "acks", "message.timeout.ms", "isolation.level", "group.id",
+        "transactional.id", "retries", "bootstrap.servers", "auto.offset.reset"}) {
+    KafkaOptions options;
+    options.brokers = "127.0.0.1:1";
+    options.manifest_topic = "m";
+    options.passthrough[name] = "1";
+    const auto log = open_kafka(options);
+    REQUIRE(!log);
+    CHECK(log.error().code() == ErrorCode::config);
+    CHECK(log.error().message().find(name) != std::string::npos);
+  }
+}
+
+TEST_CASE("open_kafka: an unknown setting is a config error, and a secret value is not repeated") {
+  KafkaOptions options;
+  options.brokers = "127.0.0.1:1";
+  options.manifest_topic = "m";
+  options.passthrough["sasl.pasword"] = "hunter2";
+  const auto log = open_kafka(options);
+  REQUIRE(!log);
+  CHECK(log.error().code() == ErrorCode::config);
+  CHECK(log.error().describe().find("sasl.pasword") != std::string::npos);
+  CHECK(log.error().describe().find("hunter2") == std::string::npos);
+}
+
+TEST_CASE("open_kafka: other settings go through") {
+  MockCluster cluster;
+  KafkaOptions options = options_for(cluster);
+  options.passthrough = {{"compression.type", "zstd"}, {"linger.ms", "1"}};
+  auto log = must(open_kafka(options));
+  CHECK(log->describe() == "kafka " + options.brokers);
+  auto producer = must(log->producer());
+  write_one(*producer, 1, "v");
+}
+
+TEST_CASE("Producer: passing broker errors are retried, in order, without a gap or a duplicate") {
+  MockCluster cluster;
+  auto log = must(open_kafka(options_for(cluster)));
+  auto producer = must(log->producer());
+  write_one(*producer, 1, "first");
+  rd_kafka_mock_push_request_errors(
+      cluster.get(), 0 /* Produce */, 3, RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION,
+      RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS, RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT);
+  Reports reports;
+  for (int i = 0; i < 500; i++) append(*producer, reports, 2, "t", "", std::to_string(i));
+  must(producer->seal(2));
+  reports.wait(*producer, 1, 0);
+  auto reader = must(log->reader());
+  const Rows rows = read(*reader, reports.groups[2].at(0));
+  REQUIRE(rows.records.size() == 500);
+  for (size_t i = 0; i < 500; i++) CHECK(rows.records[i].second == std::to_string(i));
+}
+
+TEST_CASE("Producer: a lasting broker error kills it, with the broker's words") {
+  MockCluster cluster;
+  auto log = must(open_kafka(options_for(cluster)));
+  auto producer = must(log->producer());
+  write_one(*producer, 1, "first");
+  rd_kafka_mock_push_request_errors(cluster.get(), 0, 1,
+                                    RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED);
+  Reports reports;
+  append(*producer, reports, 2, "t", "", "v");
+  must(producer->seal(2));
+  std::optional<Error> error;
+  for (int i = 0; i < 100 && !error; i++) {
+    auto events = producer->poll(Millis(100));
+    if (!events) error = events.error();
+    if (events) CHECK(events->empty());
+  }
+  REQUIRE(error);
+  CHECK(error->code() == ErrorCode::retryable);
+  CHECK(error->message().find("authorization failed") != std::string::npos);
+  CHECK(!producer->append(3, "t", "", "v"));
+  CHECK(!producer->append_control(1, "v"));
+  auto next = must(log->producer());
+  write_one(*next, 1, "after");
+}
+
+TEST_CASE("Reader: passing fetch errors do not disturb a range") {
+  MockCluster cluster;
+  auto log = must(open_kafka(options_for(cluster)));
+  auto producer = must(log->producer());
+  Reports reports;
+  for (int i = 0; i < 500; i++) append(*producer, reports, 1, "t", "", std::to_string(i));
+  must(producer->seal(1));
+  reports.wait(*producer, 1, 0);
+  rd_kafka_mock_push_request_errors(cluster.get(), 1 /* Fetch */, 2,
+                                    RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION,
+                                    RD_KAFKA_RESP_ERR__TRANSPORT);
+  auto reader = must(log->reader());
+  CHECK(read(*reader, reports.groups[1].at(0)).records.size() == 500);
+}
+
+TEST_CASE(
+    "Reader: a broker that is away is a retryable error of the tail, which goes on when it is "
+    "back") {
+  MockCluster cluster;
+  auto log = must(open_kafka(options_for(cluster)));
+  auto producer = must(log->producer());
+  append_control(*producer, "one");
+  auto reader = must(log->reader());
+  must(reader->seek_control(0));
+  CHECK(must(reader->next_control(Millis(5000)))->value == "one");
+  rd_kafka_mock_broker_set_down(cluster.get(), 1);
+  std::optional<Error> error;
+  for (int i = 0; i < 100 && !error; i++) {
+    const auto entry = reader->next_control(Millis(100));
+    if (!entry) error = entry.error();
+  }
+  REQUIRE(error);
+  CHECK(error->code() == ErrorCode::retryable);
+  CHECK(error->message().find("kafka 127.0.0.1") != std::string::npos);
+  rd_kafka_mock_broker_set_up(cluster.get(), 1);
+  append_control(*producer, "two");
+  std::optional<ControlEntry> entry;
+  for (int i = 0; i < 100 && !entry; i++) {
+    auto next = reader->next_control(Millis(200));
+    if (next) entry = *next;
+  }
+  REQUIRE(entry);
+  CHECK(entry->value == "two");
+}
+
+TEST_CASE("Producer: records wait for a broker that is away, and poll returns in time") {
+  MockCluster cluster;
+  auto log = must(open_kafka(options_for(cluster)));
+  auto producer = must(log->producer());
+  write_one(*producer, 1, "v");
+  rd_kafka_mock_broker_set_down(cluster.get(), 1);
+  Reports reports;
+  append(*producer, reports, 2, "t", "", "v");
+  must(producer->seal(2));
+  const SteadyTime start = system_clock().now();
+  CHECK(must(producer->poll(Millis(300))).empty());
+  CHECK(system_clock().now() - start < Millis(2000));
+  rd_kafka_mock_broker_set_up(cluster.get(), 1);
+  reports.wait(*producer, 1, 0);
+}
