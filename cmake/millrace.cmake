@@ -5,6 +5,11 @@ if(CCACHE)
   set(CMAKE_CXX_COMPILER_LAUNCHER ${CCACHE})
 endif()
 
+find_program(MOLD mold)  # links in a fifth of the time
+if(MOLD AND NOT CMAKE_CXX_COMPILER_ID MATCHES Clang)
+  add_link_options(-fuse-ld=mold)
+endif()
+
 add_library(millrace_flags INTERFACE)
 target_compile_options(millrace_flags INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Wconversion)
 target_include_directories(millrace_flags INTERFACE ${PROJECT_SOURCE_DIR} ${PROJECT_BINARY_DIR})

@@ -6,7 +6,17 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from support import faults  # noqa: E402
 from support.world import Servers, World  # noqa: E402
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "fault(row): a row of the fault matrix, docs/reliability.md")
+
+
+@pytest.fixture
+def recovery():
+    return faults.Recovery()
 
 
 @pytest.fixture(scope="module")
@@ -27,6 +37,8 @@ def world(servers, request):
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item, call):
     report = (yield).get_result()
+    if report.when == "call" or report.failed:
+        faults.record(item, report.outcome, report.duration)
     if report.failed and hasattr(item, "world"):
         for title, text in item.world.logs():
             report.sections.append((title, text))
