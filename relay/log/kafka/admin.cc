@@ -34,6 +34,13 @@ struct NewTopicDeleter {
 };
 using NewTopic = std::unique_ptr<rd_kafka_NewTopic_t, NewTopicDeleter>;
 
+struct PartitionsDeleter {
+  void operator()(rd_kafka_topic_partition_list_t* list) const {
+    rd_kafka_topic_partition_list_destroy(list);
+  }
+};
+using Partitions = std::unique_ptr<rd_kafka_topic_partition_list_t, PartitionsDeleter>;
+
 Error retryable(const Client& client, const std::string& doing, rd_kafka_resp_err_t error) {
   const bool silent = error == RD_KAFKA_RESP_ERR__TIMED_OUT ||
                       error == RD_KAFKA_RESP_ERR__TRANSPORT ||
@@ -284,6 +291,24 @@ Result<int32_t> partition_count(Client& client, const std::string& name, Millis 
     return fail(ErrorCode::config, fmt::format("{} is not a topic name that Kafka takes", name));
   }
   return fail(retryable(client, "topic " + name, it.err));
+}
+
+Status wait_for_leaders(Client& client, const std::string& topic, int32_t partitions, Millis wait) {
+  const SteadyTime until = system_clock().now() + wait;
+  for (;;) {
+    const Partitions ends(rd_kafka_topic_partition_list_new(partitions));
+    for (int32_t i = 0; i < partitions; i++) {
+      rd_kafka_topic_partition_list_add(ends.get(), topic.c_str(), i)->offset = RD_KAFKA_OFFSET_END;
+    }
+    const auto left = std::max(Millis(1), std::chrono::ceil<Millis>(until - system_clock().now()));
+    rd_kafka_resp_err_t error =
+        rd_kafka_offsets_for_times(client.get(), ends.get(), static_cast<int>(left.count()));
+    for (int i = 0; i < ends->cnt && !error; i++) error = ends->elems[i].err;
+    if (!error) return {};
+    if (system_clock().now() >= until)
+      return fail(retryable(client, fmt::format("topic {}: its leaders", topic), error));
+    std::this_thread::sleep_for(Millis(20));
+  }
 }
 
 Result<Bounds> watermarks(Client& client, const std::string& topic, int32_t partition,

@@ -21,6 +21,11 @@ Status delete_topics(Client& client, const std::vector<TopicSpec>& topics);
 // Number of partitions; 0 when the topic does not exist.
 Result<int32_t> partition_count(Client& client, const std::string& topic, Millis wait);
 
+// Returns when the leader of every partition serves it. A producer must ask before its first
+// record: while a broker is still taking a new partition over it can turn a first batch away and
+// accept the second, and librdkafka then counts the first as delivered (KAFKA-15591).
+Status wait_for_leaders(Client& client, const std::string& topic, int32_t partitions, Millis wait);
+
 // The offsets that a partition holds now.
 Result<Bounds> watermarks(Client& client, const std::string& topic, int32_t partition, Millis wait);
 

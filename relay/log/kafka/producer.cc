@@ -64,6 +64,7 @@ Status KafkaProducer::learn_partitions(ProducedTopic& topic) {
     }
     std::this_thread::sleep_for(Millis(50));
   }
+  TRY(wait_for_leaders(*client_, topic.name, topic.partitions, kTopicWait));
   topic.tallies.assign(static_cast<size_t>(topic.partitions), nullptr);
   return {};
 }
@@ -243,8 +244,8 @@ void KafkaProducer::delivered(const rd_kafka_message_s& message) {
     return;
   }
   if (message.err || message.offset < 0) {
-    // Without an offset (a duplicate that the broker has forgotten) no manifest can name the
-    // record.
+    // Without an offset (counted as delivered because a later batch was; a duplicate that the
+    // broker has forgotten) no manifest can name the record, and it may be nowhere.
     die(ErrorCode::retryable, fmt::format("topic {}, partition {}: a record was not delivered: {}",
                                           tally.topic->name, tally.partition,
                                           message.err ? rd_kafka_err2str(message.err)

@@ -71,6 +71,22 @@ TEST_CASE("open_kafka: other settings go through") {
   write_one(*producer, 1, "v");
 }
 
+TEST_CASE("Producer: nothing is sent to a partition that its leader does not serve yet") {
+  MockCluster cluster;
+  auto log = must(open_kafka(options_for(cluster)));
+  auto producer = must(log->producer());
+  for (int i = 0; i < 1000; i++) {
+    rd_kafka_mock_push_request_errors(cluster.get(), 2 /* ListOffsets */, 1,
+                                      RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION);
+  }
+  const auto queued = producer->append(1, "t", "k", "v");
+  REQUIRE(!queued);
+  CHECK(queued.error().code() == ErrorCode::retryable);
+  rd_kafka_mock_clear_request_errors(cluster.get(), 2);
+  producer = must(log->producer());
+  write_one(*producer, 1, "v");
+}
+
 TEST_CASE("Producer: passing broker errors are retried, in order, without a gap or a duplicate") {
   MockCluster cluster;
   auto log = must(open_kafka(options_for(cluster)));
