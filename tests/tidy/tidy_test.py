@@ -224,3 +224,8 @@ def test_scenarios_are_numbered_and_tell_their_story():
         if not path.read_text().startswith(f'"""{match.group(1)} '):
             found.append(f"{path.name}: does not begin with its number and story")
     no(found)
+
+
+def test_fault_matrix_names_the_tests_that_are_marked():
+    done = subprocess.run([ROOT / "tests/support/reliability.py", "--check"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
