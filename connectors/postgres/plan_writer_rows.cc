@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "connectors/postgres/plan_writer.h"
+#include "relay/base/failpoint.h"
 #include "relay/base/mutation.h"
 
 namespace millrace::postgres {
@@ -37,6 +38,7 @@ Status PlanWriter::run_rows(Table& table, const RowStatements& statements, RowSp
       if (count > 0 && bytes > kStatementBytesMax) break;
     }
     TRY(finish(run_chunk(table, statements, rows.first(count))));
+    MILLRACE_FAILPOINT(apply_upsert);
     rows = rows.subspan(count);
   }
   return {};

@@ -8,6 +8,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include "relay/base/failpoint.h"
 #include "relay/cli/command.h"
 
 namespace millrace::cli {
@@ -119,6 +120,7 @@ int parse_and_run(int argc, char** argv) {
 int main(int argc, char** argv) {
   // Nothing of ours throws across a folder's edge; what a library throws ends here.
   try {
+    if (const auto code = millrace::arm_failpoints()) return *code;
     return millrace::cli::parse_and_run(argc, argv);
   } catch (const std::exception& error) {
     std::fprintf(stderr, "millrace: unexpected: %s; please report this\n", error.what());

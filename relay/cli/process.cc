@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "relay/base/backoff.h"
+#include "relay/base/failpoint.h"
 #include "relay/base/logging.h"
 #include "relay/pipeline/setup_stream.h"
 #include "relay/pipeline/stage.h"
@@ -258,6 +259,7 @@ pipeline::CaptureOptions Process::capture_options() {
     options.manifest_hint = pipeline::ManifestHint{(*latest)->manifest_offset, (*latest)->token};
   }
   options.on_published = [this](const pipeline::Published& group) {
+    MILLRACE_FAILPOINT_HERE(capture_checkpoint);
     put_or_warn(*capture_store_, entry_of(checkpoint::Kind::published, config_.pipeline,
                                           group.manifest.last, group.manifest, group.offset));
   };
@@ -296,6 +298,7 @@ pipeline::ApplyOptions Process::apply_options() {
   options.exit_on_stop = exits_on_stop();
   options.goal = goal_;
   options.on_applied = [this](const sink::Applied& applied, const Manifest& manifest) {
+    MILLRACE_FAILPOINT_HERE(apply_checkpoint);
     put_or_warn(*apply_store_, entry_of(checkpoint::Kind::applied, config_.pipeline,
                                         applied.watermark, manifest, applied.manifest_offset));
     log_->release_before(releasable_control(applied.manifest_offset), manifest.ranges);

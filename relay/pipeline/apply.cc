@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "relay/base/failpoint.h"
 #include "relay/base/logging.h"
 #include "relay/base/mutation.h"
 #include "relay/pipeline/stage.h"
@@ -182,6 +183,7 @@ Status Apply::take_manifest(LogOffset offset, Manifest manifest) {
   }
   if (manifest.last.end_lsn <= reach_.end_lsn) return {};  // contained, or repeated
   if (manifest.previous.end_lsn > reach_.end_lsn) return fail(gap(reach_, manifest, offset));
+  MILLRACE_FAILPOINT(apply_fetch);
   reach_ = manifest.last;
   pending_rows_ += manifest.rows;
   pending_.push_back({offset, std::move(manifest)});
@@ -196,7 +198,9 @@ Status Apply::apply_pending() {
   next.token = last.manifest.token;
   next.manifest_offset = last.offset;
   TRY(write_pending(next));
+  MILLRACE_FAILPOINT(apply_commit);
   TRY(target_.commit());
+  MILLRACE_FAILPOINT(apply_committed);
   last_commit_ = clock_.now();
   applied_ = next;
   uint64_t transactions = 0;
@@ -217,11 +221,14 @@ Status Apply::write_pending(const sink::Applied& next) {
   bool begun = false;
   // Rows are read before the transaction begins, so that it is short when one batch is enough.
   const auto write_batch = [&]() -> Status {
+    MILLRACE_FAILPOINT(apply_stage);
     if (!begun) TRY(target_.begin(applied_, next));
+    if (!begun) MILLRACE_FAILPOINT(apply_position);
     begun = true;
     applied_rows_ += batch_.size();
     applied_bytes_ += batch_.bytes();
     TRY(sink::apply_batch(target_, batch_.changes(), planner_));
+    MILLRACE_FAILPOINT(apply_write);
     batch_.clear();
     return {};
   };

@@ -5,6 +5,7 @@
 #include <set>
 #include <utility>
 
+#include "relay/base/failpoint.h"
 #include "relay/base/logging.h"
 #include "relay/pipeline/stage.h"
 #include "relay/source/catalog.h"
@@ -177,6 +178,7 @@ Result<ResumePoint> Capture::take_slot(source::Replication& replication, std::st
 }
 
 Status Capture::handle_frame(const source::Frame& frame) {
+  MILLRACE_FAILPOINT(capture_receive);
   board_.source_end(frame.server_wal_end);
   if (frame.kind == source::Frame::Kind::data) return decoder_->decode(frame.payload, *assembly_);
   // Every commit before this place has been received, and is in the publisher's hands.
@@ -260,6 +262,7 @@ void Capture::acknowledge(source::Replication& replication) {
   }
   if (durable.end_lsn <= acknowledged_) return;
   acknowledged_ = durable.end_lsn;
+  MILLRACE_FAILPOINT_HERE(capture_acknowledge);
   replication.set_flushed(durable.end_lsn);
   board_.acknowledged(durable);
   if (options_.on_acknowledged) options_.on_acknowledged(durable, *last);

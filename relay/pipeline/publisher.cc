@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "relay/base/failpoint.h"
 #include "relay/base/logging.h"
 #include "relay/base/mutation.h"
 #include "relay/pipeline/claim_tracker.h"
@@ -84,6 +85,7 @@ Result<std::optional<Published>> Publisher::claim(const std::optional<ManifestHi
       if (durable && durable->ticket == ticket) token_ = Token{durable->offset};
     }
   }
+  MILLRACE_FAILPOINT(capture_claim);
   TRY_ASSIGN(const LogOffset from, start_of_reading(hint));
   TRY_ASSIGN(auto last, last_published(*reader_, from, token_.value, stop_));
   TRY(reader_->seek_control(token_.value + 1));
@@ -145,6 +147,7 @@ Status Publisher::use_schema(CommitGroup& group, const TableSchemaPtr& table) {
 Status Publisher::row(const Change& change, const TableSchemaPtr& table, TimeMicros commit_time) {
   CommitGroup& group = open_group();
   if (last_table_ != table || last_table_group_ != group.id) TRY(use_schema(group, table));
+  MILLRACE_FAILPOINT(capture_produce);
   wire::record_key(change, false, key_);
   wire::encode_row({token_, options_.epoch, commit_time}, change, value_);
   while (true) {
@@ -167,6 +170,7 @@ Status Publisher::row(const Change& change, const TableSchemaPtr& table, TimeMic
 }
 
 Status Publisher::commit(const Watermark& last) {
+  MILLRACE_FAILPOINT(capture_commit);
   CommitGroup& group = open_group();
   group.manifest.last = last;
   group.manifest.transactions += 1;
@@ -215,6 +219,7 @@ Status Publisher::pump(Millis wait) {
 
 Status Publisher::handle(const log::ProducerEvent& event) {
   if (const auto* rows = std::get_if<log::GroupDurable>(&event)) {
+    MILLRACE_FAILPOINT(capture_delivery);
     for (CommitGroup& group : groups_) {
       if (group.id != rows->group) continue;
       group.rows_durable = true;
@@ -252,10 +257,12 @@ Status Publisher::send_manifests() {
   for (CommitGroup& group : groups_) {
     if (group.sent) continue;
     if (!group.rows_durable || !fill_schemas(group)) return {};
+    MILLRACE_FAILPOINT(capture_manifest);
     group.manifest.published_at = clock_.wall();
     uint64_t ticket = 0;
     TRY(send_control(group.manifest, &ticket));
     group.sent = true;
+    MILLRACE_FAILPOINT(capture_manifest_sent);
   }
   return {};
 }
@@ -279,6 +286,7 @@ Status Publisher::read_back() {
           ErrorCode::fatal,
           "read back a manifest of ours that was not the next one sent: " + describe(*manifest));
     }
+    MILLRACE_FAILPOINT(capture_read_back);
     acknowledgeable_ = Published{entry->offset, std::move(*manifest)};
     if (options_.on_published) options_.on_published(*acknowledgeable_);
     groups_.pop_front();

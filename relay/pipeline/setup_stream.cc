@@ -1,5 +1,6 @@
 #include "relay/pipeline/setup_stream.h"
 
+#include "relay/base/failpoint.h"
 #include "relay/base/logging.h"
 #include "relay/source/catalog.h"
 #include "relay/source/checks.h"
@@ -72,6 +73,7 @@ Result<bool> setup_stream(const StreamSetup& setup, log::Log& log, const Clock& 
   TRY(replication.connect());
   TRY_ASSIGN(const auto identity, replication.identify());
   TRY_ASSIGN(const Lsn consistent_point, replication.create_slot());
+  MILLRACE_FAILPOINT(setup_slot);
   PublisherOptions options;
   options.pipeline = setup.pipeline;
   options.slot = setup.source.slot;

@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <sys/eventfd.h>
 
+#include "relay/base/failpoint.h"
 #include "relay/base/mutation.h"
 #include "relay/source/replication_stream.h"
 #include "relay/source/server_error.h"
@@ -89,6 +90,7 @@ Status Replication::Stream::send_status(bool ask) {
     return fail(server_error(handle_.get(), nullptr, redactor_, "acknowledge")
                     .with_code(ErrorCode::retryable));
   }
+  if (status.flushed) MILLRACE_FAILPOINT(capture_acknowledged);
   return {};
 }
 

@@ -4,6 +4,7 @@
 
 #include <rocksdb/write_batch.h>
 
+#include "relay/base/failpoint.h"
 #include "relay/base/logging.h"
 #include "relay/log/embedded/retention.h"
 
@@ -105,11 +106,13 @@ Status Writer::write_chunk(std::vector<WriteItem>& items, size_t from, size_t to
     item.topic->next += item.records;
     if (item.kind == WriteItem::Kind::block) note_range(*item.channel, item);
   }
+  MILLRACE_FAILPOINT(log_write);
   if (batch.Count() > 0) {
     TRY(store_.write(batch, sync));
   } else if (sync) {
     TRY(store_.sync());
   }
+  MILLRACE_FAILPOINT(log_written);
   for (size_t i = from; i < to; i++) {
     Topic* topic = items[i].topic;
     if (topic != nullptr && topic != &store_.control()) topic->end = topic->next;
