@@ -7,6 +7,7 @@
 #include "relay/base/backoff.h"
 #include "relay/base/failpoint.h"
 #include "relay/base/logging.h"
+#include "relay/checkpoint/spill.h"
 #include "relay/pipeline/setup_stream.h"
 #include "relay/pipeline/stage.h"
 
@@ -122,6 +123,7 @@ Status Process::open_folders() {
   }
   if (captures()) {
     TRY_ASSIGN(capture_store_, open_store(capture_folder(config_)));
+    checkpoint::Spill::discard(spill_folder(config_));  // of a killed process
   }
   if (applies()) {
     TRY_ASSIGN(apply_store_, open_store(apply_folder(config_)));
@@ -252,6 +254,7 @@ pipeline::CaptureOptions Process::capture_options() {
   options.acknowledge_applied = config_.log.acknowledge == config::Acknowledge::applied;
   options.target_known = applies();
   options.slot_wait = config_.source.slot_wait;
+  options.spill_folder = spill_folder(config_);
   options.exit_on_stop = exits_on_stop();
   options.goal = goal_;
   options.end_at_goal = !applies();

@@ -99,8 +99,9 @@ class Teardown {
     namespace fs = std::filesystem;
     const std::string state = config_.state;
     for (const std::string& path :
-         {capture_folder(config_), apply_folder(config_), capture_folder(config_) + ".damaged",
-          apply_folder(config_) + ".damaged", log_folder(config_), state + "/admin.address"}) {
+         {capture_folder(config_), apply_folder(config_), spill_folder(config_),
+          capture_folder(config_) + ".damaged", apply_folder(config_) + ".damaged",
+          log_folder(config_), state + "/admin.address"}) {
       std::error_code error;
       fs::remove_all(path, error);
       if (error) {

@@ -66,6 +66,7 @@ source::Options source_options(const config::Config& config) {
   options.slot = config.source.slot;
   options.publication = config.source.publication;
   options.application_name = "millrace " + config.pipeline;
+  options.streaming = config.source.streaming;
   return options;
 }
 
@@ -84,6 +85,7 @@ transform::TableRouter make_router(const config::Config& config) {
 std::string log_folder(const config::Config& config) { return config.state + "/log"; }
 std::string capture_folder(const config::Config& config) { return config.state + "/capture"; }
 std::string apply_folder(const config::Config& config) { return config.state + "/apply"; }
+std::string spill_folder(const config::Config& config) { return config.state + "/spill"; }
 
 Result<std::unique_ptr<log::Log>> open_log(const config::Config& config, bool observer) {
   if (config.log.kind == config::LogKind::embedded) {

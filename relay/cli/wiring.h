@@ -22,10 +22,12 @@ namespace millrace::cli {
 source::Options source_options(const config::Config& config);
 transform::TableRouter make_router(const config::Config& config);
 
-// <state>/log, <state>/capture, <state>/apply: one owner each, so that roles can be split.
+// <state>/log, <state>/capture, <state>/apply: one owner each, so that roles can be split. Of
+// <state>/spill that is who owns capture.
 std::string log_folder(const config::Config& config);
 std::string capture_folder(const config::Config& config);
 std::string apply_folder(const config::Config& config);
+std::string spill_folder(const config::Config& config);
 
 // `observer`: beside a running process, read only.
 Result<std::unique_ptr<log::Log>> open_log(const config::Config& config, bool observer = false);

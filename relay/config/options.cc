@@ -137,7 +137,8 @@ std::vector<Option> source_options() {
        choice<&C::source, &S::on_retained_wal>(kOnRetainedWal),
        "What to do above `max_retained_wal`.", kNoRetainedWalActions},
       {"source.streaming", "off", false, on_off<&C::source, &S::streaming>(),
-       "Receive open transactions before they commit (Postgres 14 and later).", kNoSwitchOn},
+       "Receive large transactions before they commit, and keep them under `state` until then "
+       "(Postgres 14 and later)."},
       {"source.slot_wait", "15s", false, time<&C::source, &S::slot_wait>(Millis(0), kHour),
        "How long to wait for a slot that another process holds before giving up with 4."},
   };

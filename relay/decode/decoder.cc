@@ -30,6 +30,12 @@ Status Decoder::decode(std::string_view message, Handler& handler) {
   if (message.empty()) {
     return fail(ErrorCode::corruption, "pgoutput: expected a message, found no bytes");
   }
+  sequence_ = ++received_;
+  if (block_xid_ != 0) return in_block(message);
+  return decode_one(message, handler);
+}
+
+Status Decoder::decode_one(std::string_view message, Handler& handler) {
   switch (message.front()) {
     case 'I':
       return on_insert(message, handler);
@@ -58,14 +64,14 @@ Status Decoder::decode(std::string_view message, Handler& handler) {
     case 'E':
     case 'c':
     case 'A':
+      return between_blocks(message, handler);
     case 'b':
     case 'P':
     case 'K':
     case 'r':
     case 'p':
       return fail(ErrorCode::fatal,
-                  fmt::format("pgoutput {}: a message of proto_version 2 or later, though "
-                              "proto_version 1 was asked for",
+                  fmt::format("pgoutput {}: a message of two-phase commit, which was not asked for",
                               message_name(message.front())),
                   "report this with the server's version");
     default:
@@ -75,17 +81,30 @@ Status Decoder::decode(std::string_view message, Handler& handler) {
   }
 }
 
-Status Decoder::on_begin(std::string_view message, Handler& handler) {
-  Begin begin;
-  TRY(parse_begin(message, begin));
+Status Decoder::begin_transaction(const Begin& begin, char letter, Handler& handler) {
   if (in_transaction_) {
-    return corrupt('B', fmt::format("expected the Commit of {} first", to_string(commit_lsn_)));
+    return corrupt(letter, fmt::format("expected the Commit of {} first", to_string(commit_lsn_)));
   }
-  if (!begin.commit_lsn) return corrupt('B', "expected a commit LSN, found 0/0");
+  if (!begin.commit_lsn) return corrupt(letter, "expected a commit LSN, found 0/0");
   in_transaction_ = true;
   commit_lsn_ = begin.commit_lsn;
   next_ordinal_ = 0;
   return handler.on_begin(begin);
+}
+
+Status Decoder::end_transaction(const Commit& commit, char letter, Handler& handler) {
+  if (commit.end_lsn <= commit.commit_lsn) {
+    return corrupt(letter, fmt::format("expected an end after {}, found {}",
+                                       to_string(commit.commit_lsn), to_string(commit.end_lsn)));
+  }
+  in_transaction_ = false;
+  return handler.on_commit(commit);
+}
+
+Status Decoder::on_begin(std::string_view message, Handler& handler) {
+  Begin begin;
+  TRY(parse_begin(message, begin));
+  return begin_transaction(begin, 'B', handler);
 }
 
 Status Decoder::on_commit(std::string_view message, Handler& handler) {
@@ -96,12 +115,7 @@ Status Decoder::on_commit(std::string_view message, Handler& handler) {
     return corrupt('C', fmt::format("expected commit LSN {} as its Begin said, found {}",
                                     to_string(commit_lsn_), to_string(commit.commit_lsn)));
   }
-  if (commit.end_lsn <= commit.commit_lsn) {
-    return corrupt('C', fmt::format("expected an end after {}, found {}",
-                                    to_string(commit.commit_lsn), to_string(commit.end_lsn)));
-  }
-  in_transaction_ = false;
-  return handler.on_commit(commit);
+  return end_transaction(commit, 'C', handler);
 }
 
 Status Decoder::on_type(std::string_view message) {
@@ -167,10 +181,18 @@ Status Decoder::on_relation(std::string_view message) {
   for (size_t i = 0; i < table.schema->columns.size(); ++i) {
     if (table.schema->columns[i].in_key) table.key.push_back(static_cast<uint32_t>(i));
   }
+  table.described_at = sequence_;
   last_table_ = nullptr;
-  Table& slot = tables_[relation_.oid];
+  Table& slot = (replaying_ ? described_ : tables_)[relation_.oid];
+  if (replaying_ && !slot.schema) {
+    const auto known = tables_.find(relation_.oid);
+    if (known != tables_.end()) slot = known->second;
+  }
   // Whoever holds the old pointer of an unchanged table keeps a pointer that compares equal.
-  if (slot.schema && slot.schema->fingerprint == table.schema->fingerprint) return {};
+  if (slot.schema && slot.schema->fingerprint == table.schema->fingerprint) {
+    slot.described_at = sequence_;
+    return {};
+  }
   slot = std::move(table);
   return {};
 }
@@ -182,8 +204,10 @@ Status Decoder::require_transaction(char letter) const {
 
 Result<const Decoder::Table*> Decoder::find_table(uint32_t oid, char letter) {
   if (last_table_ != nullptr && last_oid_ == oid) return last_table_;
-  const auto found = tables_.find(oid);
-  if (found == tables_.end()) {
+  // A streamed transaction describes every table that it changes, whoever described it before.
+  const Tables& tables = replaying_ ? described_ : tables_;
+  const auto found = tables.find(oid);
+  if (found == tables.end()) {
     return corrupt(letter, fmt::format("expected a Relation message for table OID {} first", oid));
   }
   last_oid_ = oid;

@@ -11,6 +11,19 @@
 //   idle: Relation, Type, Message that is not transactional
 //   transaction: all of these, Origin, Insert, Update, Delete, Truncate, transactional Message
 //
+// With Options::open_transactions (proto_version 2, streaming) blocks of open transactions come
+// between the others. They are put away as they are, and decoded when they commit, so that a
+// handler sees no difference:
+//
+//             Stream Start                         Stream Stop
+//   idle ──────────────────► block: put away ──────────────────► idle
+//        Stream Abort: dropped, whole or a savepoint's part
+//        Stream Commit: Begin, what was put away, Commit
+//
+// A table that is described inside a block is known to that transaction alone until it commits.
+// Then, as the server's own book says (cleanup_rel_sync_cache in pgoutput.c), to all; but not where
+// a later description has come in meanwhile.
+//
 // What a row carries (`key`: Column::in_key, which for REPLICA IDENTITY FULL is the primary key):
 //   keyed table     update: `before` only when the key changed: its key columns, null elsewhere
 //                   delete: `before` is the key columns, null elsewhere
@@ -24,10 +37,12 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "relay/base/ids.h"
 #include "relay/base/result.h"
+#include "relay/decode/open_transactions.h"
 #include "relay/decode/pgoutput.h"
 #include "relay/event/change.h"
 #include "relay/event/table_schema.h"
@@ -55,6 +70,8 @@ class Decoder {
     std::function<Result<std::vector<std::string>>(const std::string& schema,
                                                    const std::string& table)>
         primary_key;
+    // Where open transactions wait; borrowed. Null: the server was not asked to stream them.
+    OpenTransactions* open_transactions = nullptr;
   };
 
   explicit Decoder(Options options) : options_(std::move(options)) {}
@@ -65,13 +82,28 @@ class Decoder {
   // and primary_key's.
   Status decode(std::string_view message, Handler& handler);
 
+  // A handler was told of a begin, and not of its end. False inside a block: what is put away there
+  // commits later, and so lies behind everything that was received up to now.
   bool in_transaction() const { return in_transaction_; }
 
  private:
   struct Table {
     TableSchemaPtr schema;
     std::vector<uint32_t> key;  // indexes of the key's columns
+    uint64_t described_at = 0;  // the sequence of its Relation message
   };
+  using Tables = std::unordered_map<uint32_t, Table>;
+
+  Status decode_one(std::string_view message, Handler& handler);
+  Status begin_transaction(const Begin& begin, char letter, Handler& handler);
+  Status end_transaction(const Commit& commit, char letter, Handler& handler);
+
+  Status in_block(std::string_view message);
+  Status between_blocks(std::string_view message, Handler& handler);
+  Status on_stream_start(std::string_view message);
+  Status on_stream_commit(std::string_view message, Handler& handler);
+  Status on_stream_abort(std::string_view message);
+  void share_described();
 
   Status on_begin(std::string_view message, Handler& handler);
   Status on_commit(std::string_view message, Handler& handler);
@@ -99,7 +131,15 @@ class Decoder {
   Lsn commit_lsn_;
   uint32_t next_ordinal_ = 0;
 
-  std::unordered_map<uint32_t, Table> tables_;
+  uint64_t received_ = 0;  // messages
+  uint64_t sequence_ = 0;  // of the message that is decoded: when it was received
+
+  std::unordered_set<uint32_t> open_xids_;  // of transactions with a block, as many as are open
+  uint32_t block_xid_ = 0;                  // of the block we stand in; 0: none
+  bool replaying_ = false;                  // an open transaction has committed, and is decoded
+
+  Tables tables_;
+  Tables described_;  // by the transaction that is replayed
   std::unordered_map<uint32_t, std::pair<std::string, std::string>> types_;
   // Rows come in runs of one table: the last one is looked at first. Cleared by a Relation message.
   uint32_t last_oid_ = 0;

@@ -146,14 +146,23 @@ Status parse_begin(std::string_view message, Begin& out) {
   return finish('B', in);
 }
 
-Status parse_commit(std::string_view message, Commit& out) {
-  ByteReader in = open(message);
+namespace {
+
+// What Commit and Stream Commit have in common.
+Status read_commit(char letter, ByteReader& in, Commit& out) {
   const uint8_t flags = in.u8();
-  if (flags != 0) return expect('C', in, flags, "flags 0");
+  if (flags != 0) return expect(letter, in, flags, "flags 0");
   out.commit_lsn.value = in.u64();
   out.end_lsn.value = in.u64();
   out.commit_time = read_time(in);
-  return finish('C', in);
+  return finish(letter, in);
+}
+
+}  // namespace
+
+Status parse_commit(std::string_view message, Commit& out) {
+  ByteReader in = open(message);
+  return read_commit('C', in, out);
 }
 
 Status parse_origin(std::string_view message, Origin& out) {
@@ -277,6 +286,59 @@ Status parse_message(std::string_view message, LogicalMessage& out) {
   const uint32_t length = in.u32();
   out.content = in.bytes(length);
   return finish('M', in);
+}
+
+namespace {
+
+Status require_xid(char letter, const ByteReader& in, uint32_t xid) {
+  if (!in.ok()) return too_short(letter, in);
+  if (xid == 0) return corrupt(letter, "expected a transaction id, found 0");
+  return {};
+}
+
+}  // namespace
+
+Status parse_stream_start(std::string_view message, StreamStart& out) {
+  ByteReader in = open(message);
+  out.xid = in.u32();
+  TRY(require_xid('S', in, out.xid));
+  const uint8_t first = in.u8();
+  if (first > 1) return expect('S', in, first, "0 or 1 for the first block");
+  out.first = first == 1;
+  return finish('S', in);
+}
+
+Status parse_stream_stop(std::string_view message) {
+  const ByteReader in = open(message);
+  return finish('E', in);
+}
+
+Status parse_stream_commit(std::string_view message, StreamCommit& out) {
+  ByteReader in = open(message);
+  out.xid = in.u32();
+  TRY(require_xid('c', in, out.xid));
+  return read_commit('c', in, out.commit);
+}
+
+Status parse_stream_abort(std::string_view message, StreamAbort& out) {
+  ByteReader in = open(message);
+  out.xid = in.u32();
+  TRY(require_xid('A', in, out.xid));
+  out.subxid = in.u32();
+  TRY(require_xid('A', in, out.subxid));
+  return finish('A', in);
+}
+
+Status parse_streamed(std::string_view message, StreamedMessage& out) {
+  ByteReader in = open(message);
+  out.letter = message.front();
+  out.xid = 0;
+  if (out.letter != 'O') {
+    out.xid = in.u32();
+    TRY(require_xid(out.letter, in, out.xid));
+  }
+  out.body = message.substr(in.offset());
+  return {};
 }
 
 }  // namespace millrace::decode

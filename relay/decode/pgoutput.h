@@ -1,4 +1,4 @@
-// The messages of Postgres' pgoutput plugin, proto_version 1, parsed into views.
+// The messages of Postgres' pgoutput plugin, proto_version 1 and 2, parsed into views.
 //
 // Invariant: a parser accepts exactly the bytes of one message: a short one, trailing bytes, an
 // unknown letter or a string without its NUL is an Error (corruption) that says what was expected
@@ -10,11 +10,21 @@
 //   Commit    C  flags8=0 lsn64 end_lsn64 time64
 //   Origin    O  lsn64 name\0
 //   Type      Y  oid32 schema\0 name\0
-//   Relation  R  oid32 schema\0 name\0 identity8(d n f i) count16 { key8 name\0 type32 modifier32
-//   }* Insert    I  oid32 N tuple Update    U  oid32 [ (K|O) tuple ] N tuple Delete    D  oid32
-//   (K|O) tuple Truncate  T  count32 options8(1 cascade, 2 restart identity) oid32* Message   M
-//   flags8(1 transactional) lsn64 prefix\0 length32 bytes tuple     count16 { n | u | t length32
-//   bytes }*
+//   Relation  R  oid32 schema\0 name\0 identity8(d n f i) count16
+//                { key8 name\0 type32 modifier32 }*
+//   Insert    I  oid32 N tuple
+//   Update    U  oid32 [ (K|O) tuple ] N tuple
+//   Delete    D  oid32 (K|O) tuple
+//   Truncate  T  count32 options8(1 cascade, 2 restart identity) oid32*
+//   Message   M  flags8(1 transactional) lsn64 prefix\0 length32 bytes
+//   tuple        count16 { n | u | t length32 bytes }*
+//
+// proto_version 2 with streaming: blocks of transactions that are still open, S … E. Inside one
+// every message but Origin has the (sub)transaction's xid32 right after its letter.
+//   Stream Start   S  xid32 first8(1 for a transaction's first block)
+//   Stream Stop    E
+//   Stream Commit  c  xid32 flags8=0 lsn64 end_lsn64 time64
+//   Stream Abort   A  xid32 subxid32 (the same number: the whole transaction)
 #pragma once
 
 #include <cstdint>
@@ -91,6 +101,29 @@ struct LogicalMessage {
   std::string_view content;
 };
 
+struct StreamStart {
+  uint32_t xid = 0;
+  bool first = false;
+};
+
+struct StreamCommit {
+  uint32_t xid = 0;
+  Commit commit;
+};
+
+struct StreamAbort {
+  uint32_t xid = 0;
+  uint32_t subxid = 0;
+};
+
+// A message of a stream block without its xid: letter and body together are what proto_version 1
+// would have sent.
+struct StreamedMessage {
+  uint32_t xid = 0;  // of the (sub)transaction that made it; 0 for Origin, which has none
+  char letter = 0;
+  std::string_view body;
+};
+
 // Each takes a whole message, its letter included.
 Status parse_begin(std::string_view message, Begin& out);
 Status parse_commit(std::string_view message, Commit& out);
@@ -102,6 +135,12 @@ Status parse_update(std::string_view message, RowMessage& out);
 Status parse_delete(std::string_view message, RowMessage& out);
 Status parse_truncate(std::string_view message, Truncate& out);
 Status parse_message(std::string_view message, LogicalMessage& out);
+Status parse_stream_start(std::string_view message, StreamStart& out);
+Status parse_stream_stop(std::string_view message);
+Status parse_stream_commit(std::string_view message, StreamCommit& out);
+Status parse_stream_abort(std::string_view message, StreamAbort& out);
+// Takes the xid out; the body is looked at by whoever parses the message in the end.
+Status parse_streamed(std::string_view message, StreamedMessage& out);
 
 // "Begin" for 'B', …; "unknown" for a letter that pgoutput does not have.
 std::string_view message_name(char letter);

@@ -91,6 +91,8 @@ Status Capture::run(std::stop_token stop) {
 Status Capture::attempt(std::stop_token stop) {
   publisher_.reset();
   assembly_.reset();
+  decoder_.reset();
+  open_transactions_.reset();
   acknowledged_ = Lsn{};
   idle_end_ = Lsn{};
   source::Replication replication(options_.source);
@@ -163,25 +165,40 @@ Result<ResumePoint> Capture::take_slot(source::Replication& replication, std::st
   facts.target_known = options_.target_known;
   facts.applied = shared_.applied();
 
+  TRY(make_decoder(facts.timeline, stop));
+  last_progress_ = clock_.now();
+  last_published_at_ = clock_.now();
+  return decide_resume(facts);
+}
+
+Status Capture::make_decoder(uint32_t timeline, std::stop_token stop) {
   decode::Decoder::Options decoder;
-  decoder.timeline = facts.timeline;
+  decoder.timeline = timeline;
   auto keys = std::make_shared<source::Catalog>(options_.source);
   decoder.primary_key = [keys](const std::string& schema,
                                const std::string& table) -> Result<std::vector<std::string>> {
     return keys->primary_key(schema, table);
   };
+  if (options_.source.streaming) {
+    // A transaction of any size is replayed in one go: the log gets its turns meanwhile.
+    TRY_ASSIGN(open_transactions_,
+               SpilledTransactions::open(options_.spill_folder, [this, stop]() -> Status {
+                 if (stop.stop_requested()) return fail(ErrorCode::cancelled, "stopped");
+                 return publisher_->tick(false, Millis(0));
+               }));
+    decoder.open_transactions = open_transactions_.get();
+  }
   decoder_ = std::make_unique<decode::Decoder>(std::move(decoder));
-  assembly_ = std::make_unique<Assembly>(*publisher_, board_, options_, facts.timeline);
-  last_progress_ = clock_.now();
-  last_published_at_ = clock_.now();
-  return decide_resume(facts);
+  assembly_ = std::make_unique<Assembly>(*publisher_, board_, options_, timeline);
+  return {};
 }
 
 Status Capture::handle_frame(const source::Frame& frame) {
   MILLRACE_FAILPOINT(capture_receive);
   board_.source_end(frame.server_wal_end);
   if (frame.kind == source::Frame::Kind::data) return decoder_->decode(frame.payload, *assembly_);
-  // Every commit before this place has been received, and is in the publisher's hands.
+  // Every commit before this place has been received, and is in the publisher's hands. What is open
+  // and streamed commits behind it; the slot keeps the WAL that it needs, whatever we confirm.
   if (!decoder_->in_transaction()) idle_end_ = std::max(idle_end_, frame.server_wal_end);
   return {};
 }

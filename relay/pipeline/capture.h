@@ -24,6 +24,7 @@
 #include "relay/pipeline/publisher.h"
 #include "relay/pipeline/resume.h"
 #include "relay/pipeline/shared.h"
+#include "relay/pipeline/spilled_transactions.h"
 #include "relay/pipeline/status_board.h"
 #include "relay/source/options.h"
 #include "relay/source/replication.h"
@@ -38,6 +39,7 @@ struct CaptureOptions {
   std::function<bool(const TableSchema&)> is_ours;
   bool acknowledge_applied = false;
   bool target_known = false;          // an Apply in this process reads the target
+  std::string spill_folder;           // for open transactions; with source.streaming
   Millis slot_wait{15'000};           // for a slot that another process holds
   Millis progress_interval{1000};     // at most one empty manifest in this time
   Millis repeat_interval{3'600'000};  // an idle stream repeats its last manifest
@@ -67,6 +69,7 @@ class Capture {
 
   Status attempt(std::stop_token stop);
   Result<ResumePoint> take_slot(source::Replication& replication, std::stop_token stop);
+  Status make_decoder(uint32_t timeline, std::stop_token stop);
   Status start_slot(source::Replication& replication, std::stop_token stop);
   Status stream(source::Replication& replication, std::stop_token stop);
   Status handle_frame(const source::Frame& frame);
@@ -84,6 +87,7 @@ class Capture {
   StatusBoard& board_;
 
   std::unique_ptr<Publisher> publisher_;
+  std::unique_ptr<SpilledTransactions> open_transactions_;  // outlives the decoder
   std::unique_ptr<decode::Decoder> decoder_;
   std::unique_ptr<Assembly> assembly_;
   Lsn idle_end_;  // of the newest keepalive outside a transaction

@@ -147,6 +147,12 @@ Result<std::vector<Finding>> check_source(Catalog& catalog, const Options& optio
   TRY_ASSIGN(const auto slot, catalog.slot(options.slot));
   append(out, check_server(facts, slot.has_value()));
   if (slot) append(out, check_slot(*slot, facts.database));
+  if (options.streaming && facts.version < kOldestStreamingVersion) {
+    out.push_back(
+        blocker(fmt::format("source.streaming: on needs Postgres 14 or later; the source is {}",
+                            facts.version_text),
+                "set source.streaming: off"));
+  }
   TRY_ASSIGN(const Selection selection, catalog.tables(tables));
   append(out, check_tables(selection, facts.role));
   TRY_ASSIGN(const auto publication, catalog.publication(options.publication));

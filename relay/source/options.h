@@ -7,12 +7,16 @@
 
 namespace millrace::source {
 
+inline constexpr int kOldestStreamingVersion = 140000;
+
 struct Options {
   // A libpq connection string, key=value or URI. Holds a password: never logged, never in an Error.
   std::string dsn;
   std::string slot;
   std::string publication;
   std::string application_name = "millrace";  // unless the DSN says another
+  // Open transactions are sent before they commit. Postgres 14 and later.
+  bool streaming = false;
   // Status updates go to the server this often, and never less often than three times in its
   // wal_sender_timeout.
   Millis status_interval{2000};

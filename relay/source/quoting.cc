@@ -30,10 +30,10 @@ std::string create_slot_command(int server_version, std::string_view slot, bool 
 }
 
 std::string start_command(int server_version, std::string_view slot, std::string_view publication,
-                          Lsn from) {
+                          Lsn from, bool streaming) {
   return fmt::format(
-      "START_REPLICATION SLOT {} LOGICAL {} (proto_version '1', publication_names {}{})",
-      quote_identifier(slot), to_string(from),
+      "START_REPLICATION SLOT {} LOGICAL {} (proto_version {}, publication_names {}{})",
+      quote_identifier(slot), to_string(from), streaming ? "'2', streaming 'on'" : "'1'",
       quote_replication_literal(quote_identifier(publication)),
       server_version >= 140000 ? ", messages 'true'" : "");
 }

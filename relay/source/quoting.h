@@ -19,9 +19,10 @@ std::string quote_replication_literal(std::string_view text);
 // follow a failover where the server can do that (17 and later).
 std::string create_slot_command(int server_version, std::string_view slot, bool temporary);
 
-// START_REPLICATION … with proto_version 1, and messages where the server has them (14 and later).
+// START_REPLICATION … with proto_version 1, or 2 to be sent open transactions, and messages where
+// the server has them (14 and later).
 std::string start_command(int server_version, std::string_view slot, std::string_view publication,
-                          Lsn from);
+                          Lsn from, bool streaming = false);
 
 // A glob (* any run, ? any one character) as a LIKE pattern with the default escape.
 std::string glob_to_like(std::string_view glob);

@@ -149,9 +149,16 @@ Error Replication::Stream::start_error(Error error, const std::string& sqlstate)
 Status Replication::Stream::start(Lsn from) {
   std::string sqlstate;
   slot_is_busy = false;
-  const auto started =
-      command(fmt::format("read slot {}", options_.slot),
-              start_command(version_, options_.slot, options_.publication, from), &sqlstate);
+  if (options_.streaming && version_ < kOldestStreamingVersion) {
+    return fail(ErrorCode::config,
+                fmt::format("source.streaming: on needs Postgres 14 or later; the source is {}",
+                            version_ / 10000),
+                "set source.streaming: off");
+  }
+  const auto started = command(
+      fmt::format("read slot {}", options_.slot),
+      start_command(version_, options_.slot, options_.publication, from, options_.streaming),
+      &sqlstate);
   if (!started) {
     slot_is_busy = sqlstate == "55006";
     return fail(start_error(started.error(), sqlstate));

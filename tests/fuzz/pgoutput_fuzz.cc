@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "relay/decode/decoder.h"
+#include "tests/unit/decode/memory_transactions.h"
 #include "tests/unit/decode/message_file.h"
 
 namespace {
@@ -78,11 +79,14 @@ class Checks : public decode::Handler {
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  testing::MemoryTransactions open;
   decode::Decoder decoder(
-      {3, [](const std::string&, const std::string& table) -> Result<std::vector<std::string>> {
+      {3,
+       [](const std::string&, const std::string& table) -> Result<std::vector<std::string>> {
          if (table.size() % 2 == 0) return std::vector<std::string>{"id"};
          return std::vector<std::string>{};
-       }});
+       },
+       &open});
   Checks checks;
   const std::string_view input(reinterpret_cast<const char*>(data), size);
   // Each message in a buffer of its own: a read past its end is a read past an allocation. After an

@@ -24,6 +24,7 @@
 #include "relay/source/checks.h"
 #include "relay/source/connection.h"
 #include "relay/source/replication.h"
+#include "tests/unit/decode/memory_transactions.h"
 #include "tests/unit/decode/message_file.h"
 #include "tests/unit/decode/recorder.h"
 
@@ -116,9 +117,11 @@ class Source {
 struct Reader {
   explicit Reader(const Source& source)
       : catalog(source.options),
-        decoder({1, [this](const std::string& schema, const std::string& table) {
+        decoder({1,
+                 [this](const std::string& schema, const std::string& table) {
                    return catalog.primary_key(schema, table);
-                 }}) {}
+                 },
+                 source.options.streaming ? &open : nullptr}) {}
 
   void read(Replication& replication, size_t commits) {
     const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(10);
@@ -147,6 +150,7 @@ struct Reader {
   };
 
   Catalog catalog;
+  MemoryTransactions open;
   Commits recorder;
   decode::Decoder decoder;
   std::string captured;

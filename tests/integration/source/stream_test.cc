@@ -90,6 +90,43 @@ TEST_CASE("source: rows, keys, TOAST, truncate and messages arrive as they were 
   replication.stop();
 }
 
+TEST_CASE("source: open transactions arrive in blocks, and are told of when they commit") {
+  Source source;
+  source.options.streaming = true;
+  source.run_each({
+      "CREATE TYPE mood AS ENUM ('sad', 'happy')",
+      "CREATE TABLE t (id int PRIMARY KEY, m mood, v text)",
+      "CREATE PUBLICATION pub FOR TABLE t",
+      fmt::format("ALTER DATABASE {} SET logical_decoding_work_mem = '64kB'", source.options.slot),
+  });
+  Replication replication(source.options);
+  must(replication.connect());
+  must(replication.create_slot());
+  must(replication.start(Lsn{}));
+  Reader reader(source);
+  const auto fill = [](int from, int to) {
+    return fmt::format(
+        "INSERT INTO t SELECT g, 'sad', repeat('x', 100) FROM generate_series({}, {}) g", from, to);
+  };
+  source.run_each({"BEGIN", fill(1, 600), "SAVEPOINT a", fill(601, 1200), "SAVEPOINT b",
+                   fill(1201, 1800), "ROLLBACK TO b", "UPDATE t SET v = 'y' WHERE id % 100 = 0",
+                   "ROLLBACK TO a", "ALTER TABLE t ADD w int", fill(601, 1200), "TRUNCATE t",
+                   "INSERT INTO t VALUES (1, 'happy', 'z', 7)", "COMMIT"});
+  source.run_each(
+      {"BEGIN", fill(2, 1200), "ROLLBACK", "INSERT INTO t VALUES (2, 'happy', 'z', 8)"});
+  reader.read(replication, 2);
+  const auto lines = reader.take();
+  REQUIRE(lines.size() == 600 + 600 + 4 + 3);
+  CHECK(lines[1] == "insert public.t 0 after ('1', 'sad', 100 bytes)");
+  CHECK(lines[600] == "insert public.t 599 after ('600', 'sad', 100 bytes)");
+  CHECK(lines[601] == "insert public.t 600 after ('601', 'sad', 100 bytes, null)");
+  CHECK(lines[1201] == "truncate public.t 1200 with 1 from 1200");
+  CHECK(lines[1202] == "insert public.t 1201 after ('1', 'happy', 'z', '7')");
+  CHECK(lines[1205] == "insert public.t 0 after ('2', 'happy', 'z', '8')");
+  CHECK(reader.captured.find(join_message("E")) != std::string::npos);  // it was streamed
+  CHECK(reader.open.messages.empty());
+}
+
 TEST_CASE("source: values travel in the pinned text forms, whatever role and database say") {
   Source source;
   source.run_each({

@@ -18,7 +18,7 @@ source:
   publication: millrace_shop
   max_retained_wal: 20GB
   on_retained_wal: warn
-  streaming: off
+  streaming: on
 log:
   kind: kafka
   brokers: localhost:9092

@@ -93,7 +93,6 @@ TEST_CASE("parse: what is promised and not built is refused by name") {
     CHECK(mistakes_of(kMinimal + text + "\n") == std::string("shop.yaml:5: ") + mistake);
   }
   const std::pair<const char*, const char*> sources[] = {
-      {"streaming: on", "source.streaming: on is not built yet"},
       {"on_retained_wal: stop", "source.on_retained_wal: stop is not built yet"},
       {"on_retained_wal: drop_slot", "source.on_retained_wal: drop_slot is not built yet"},
   };

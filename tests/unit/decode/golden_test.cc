@@ -8,6 +8,7 @@
 #include <doctest/doctest.h>
 
 #include "relay/decode/decoder.h"
+#include "tests/unit/decode/memory_transactions.h"
 #include "tests/unit/decode/message_file.h"
 #include "tests/unit/decode/recorder.h"
 
@@ -18,12 +19,15 @@ namespace {
 
 std::string decode_file(const std::string& path) {
   t::Recorder recorder;
+  t::MemoryTransactions open;
   decode::Decoder decoder(
-      {1, [](const std::string&, const std::string& table) -> Result<std::vector<std::string>> {
+      {1,
+       [](const std::string&, const std::string& table) -> Result<std::vector<std::string>> {
          // As the captured source had it: see tests/integration/source/.
          if (table == "full_keyed") return std::vector<std::string>{"id"};
          return std::vector<std::string>{};
-       }});
+       },
+       &open});
   for (const std::string& message : t::split_messages(t::read_all(path))) {
     const Status status = decoder.decode(message, recorder);
     if (!status) recorder.lines.push_back("error " + status.error().describe());

@@ -111,4 +111,19 @@ inline std::string message(bool transactional, uint64_t lsn, std::string_view pr
       .raw(content);
 }
 
+// A message as it stands in a block of an open transaction.
+inline std::string in_stream(uint32_t xid, const std::string& message) {
+  return Bytes().raw(message.substr(0, 1)).u32(xid).raw(message.substr(1));
+}
+inline std::string stream_start(uint32_t xid, bool first) {
+  return Bytes().raw("S").u32(xid).u8(first ? 1 : 0);
+}
+inline std::string stream_stop() { return "E"; }
+inline std::string stream_commit(uint32_t xid, uint64_t lsn, uint64_t end, uint64_t time = 0) {
+  return Bytes().raw("c").u32(xid).u8(0).u64(lsn).u64(end).u64(time);
+}
+inline std::string stream_abort(uint32_t xid, uint32_t subxid) {
+  return Bytes().raw("A").u32(xid).u32(subxid);
+}
+
 }  // namespace millrace::testing

@@ -32,6 +32,10 @@ std::vector<std::string> every_message() {
       t::truncate({16385, 16390}, 3),
       t::message(true, 0x77, "outbox", "{\"a\":1}"),
       t::message(false, 0x77, "", ""),
+      t::stream_start(731, true),
+      t::stream_stop(),
+      t::stream_commit(731, 0x16B3748, 0x16B3778, 42),
+      t::stream_abort(731, 732),
   };
 }
 
@@ -44,6 +48,9 @@ Status parse_any(std::string_view message) {
   RowMessage row;
   Truncate truncate;
   LogicalMessage logical;
+  StreamStart start;
+  StreamCommit end;
+  StreamAbort abort;
   switch (message.front()) {
     case 'B':
       return parse_begin(message, begin);
@@ -65,6 +72,14 @@ Status parse_any(std::string_view message) {
       return parse_truncate(message, truncate);
     case 'M':
       return parse_message(message, logical);
+    case 'S':
+      return parse_stream_start(message, start);
+    case 'E':
+      return parse_stream_stop(message);
+    case 'c':
+      return parse_stream_commit(message, end);
+    case 'A':
+      return parse_stream_abort(message, abort);
   }
   return fail(ErrorCode::fatal, "no parser");
 }
@@ -166,6 +181,42 @@ TEST_CASE("pgoutput: Truncate and Message") {
   CHECK(message.transactional);
   CHECK(message.prefix == "p");
   CHECK(message.content == "a\0b"sv);
+}
+
+TEST_CASE("pgoutput: golden bytes of the messages around open transactions") {
+  StreamStart start;
+  REQUIRE(parse_stream_start("S\0\0\x02\xDB\x01"sv, start));
+  CHECK(start.xid == 731);
+  CHECK(start.first);
+  REQUIRE(parse_stream_start("S\0\0\x02\xDB\0"sv, start));
+  CHECK_FALSE(start.first);
+  CHECK(parse_stream_stop("E"));
+  StreamCommit end;
+  REQUIRE(parse_stream_commit(
+      "c\0\0\x02\xDB\0\0\0\0\0\x01\x6B\x37\x48\0\0\0\0\x01\x6B\x37\x78\0\0\0\0\0\0\0\x2A"sv, end));
+  CHECK(end.xid == 731);
+  CHECK(to_string(end.commit.commit_lsn) == "0/16B3748");
+  CHECK(to_string(end.commit.end_lsn) == "0/16B3778");
+  CHECK(to_string(end.commit.commit_time) == "2000-01-01T00:00:00.000042Z");
+  StreamAbort abort;
+  REQUIRE(parse_stream_abort("A\0\0\x02\xDB\0\0\x02\xDC"sv, abort));
+  CHECK(abort.xid == 731);
+  CHECK(abort.subxid == 732);
+  StreamedMessage streamed;
+  REQUIRE(parse_streamed("I\0\0\x02\xDC\0\0\x40\x01N\0\0"sv, streamed));
+  CHECK(streamed.xid == 732);
+  CHECK(streamed.letter == 'I');
+  CHECK(streamed.body == "\0\0\x40\x01N\0\0"sv);
+  REQUIRE(parse_streamed("O\0\0\0\0\0\0\0\1n\0"sv, streamed));
+  CHECK(streamed.xid == 0);
+  CHECK(streamed.body == "\0\0\0\0\0\0\0\1n\0"sv);
+  for (size_t length = 1; length < 5; ++length) {
+    const std::string cut("I\0\0\0\1"sv.substr(0, length));
+    CHECK_FALSE(parse_streamed(cut, streamed));
+  }
+  CHECK(error_of(parse_streamed("I\0\0\0\0rest"sv, streamed)).find("found 0") != std::string::npos);
+  CHECK_FALSE(parse_stream_start("S\0\0\0\0\1"sv, start));
+  CHECK_FALSE(parse_stream_start("S\0\0\0\1\2"sv, start));
 }
 
 TEST_CASE("pgoutput: every message is refused when cut at any length") {

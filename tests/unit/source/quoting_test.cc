@@ -30,6 +30,12 @@ TEST_CASE("start_command: messages are asked for where the server has them") {
   CHECK(start_command(140000, "s", "p", Lsn{}).find(", messages 'true')") != std::string::npos);
 }
 
+TEST_CASE("start_command: open transactions need the second protocol") {
+  CHECK(start_command(150000, "s", "p", Lsn{}, true)
+            .find("(proto_version '2', streaming 'on', publication_names '\"p\"'") !=
+        std::string::npos);
+}
+
 TEST_CASE("create_slot_command: follows the server's version") {
   CHECK(create_slot_command(140000, "s", false) ==
         "CREATE_REPLICATION_SLOT \"s\" LOGICAL pgoutput NOEXPORT_SNAPSHOT");
