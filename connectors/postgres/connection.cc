@@ -257,6 +257,7 @@ Status check_dsn(const std::string& dsn) {
 
 Error to_error(Connection& connection, const Reply& reply, std::string_view doing) {
   std::string message = fmt::format("{}: {}", doing, reply.message());
+  if (!reply.sqlstate().empty()) message += fmt::format(" [{}]", reply.sqlstate());
   if (reply.sqlstate() == "57014" && connection.take_interrupted()) {
     return Error(ErrorCode::cancelled, "stopped while " + std::string(doing));
   }

@@ -37,6 +37,12 @@ void PlanWriter::begin(uint32_t epoch) {
   epoch_ = epoch;
 }
 
+bool PlanWriter::stale() const {
+  return std::any_of(bound_.begin(), bound_.end(), [this](const auto& table) {
+    return table.second->bound_in != transaction_;
+  });
+}
+
 void PlanWriter::forget() {
   bound_.clear();
   parents_.clear();
@@ -246,7 +252,7 @@ Status PlanWriter::write_whole_row(Table& table, const PlannedRow& row) {
     if (!reply) return finish(std::move(failed));
     if (reply->affected() == 1) return {};
     return fail(
-        name_row(table, row, Error(ErrorCode::bad_data, "the target has no such row to update")));
+        name_row(table, row, Error(ErrorCode::rejected, "the target has no such row to update")));
   }
   PlannedRow old = row;
   if (row.kind == Kind::replace_whole) old.row = row.before;
@@ -261,7 +267,7 @@ Status PlanWriter::write_whole_row(Table& table, const PlannedRow& row) {
     }
     if (expected) {
       return fail(
-          name_row(table, old, Error(ErrorCode::bad_data, "the target has no such row to delete")));
+          name_row(table, old, Error(ErrorCode::rejected, "the target has no such row to delete")));
     }
   }
   if (row.kind != Kind::replace_whole) return {};

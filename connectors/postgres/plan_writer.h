@@ -30,10 +30,13 @@ class PlanWriter {
 
   // REQUIRES: no transaction is open yet.
   void begin(uint32_t epoch);
-  // REQUIRES: a transaction is open.
+  // REQUIRES: a transaction is open. Error rejected: a row, or one of many, that the target does
+  // not take.
   Status write(const sink::BatchPlan& plan, bool in_order, bool careful);
   // The last write failed on a row of a bulk statement: write again with `careful` to name it.
   bool wants_care() const { return wants_care_; }
+  // Something was read before this transaction, and may have been altered since.
+  bool stale() const;
   void forget();
   // What is known of the target's tables is read anew by the next transaction.
   void forget_later() { forget_next_ = true; }

@@ -94,7 +94,7 @@ PlanWriter::Attempt PlanWriter::find_missing(Table& table, const RowStatements& 
   if (!reply) return failed;
   if (reply->rows() == 0) return {};
   const size_t place = std::stoull(std::string(reply->text(0, 0))) - 1;
-  Error error(in_order_ ? ErrorCode::bad_data : ErrorCode::conflict,
+  Error error(in_order_ ? ErrorCode::rejected : ErrorCode::conflict,
               "the target has no such row and the change carries no full row",
               "copy the row to the target by hand, or re-create it at the source");
   return Failed{in_order_ ? Failure::other : Failure::conflict,
@@ -159,9 +159,9 @@ PlanWriter::Failed PlanWriter::failed_reply(Table& table, const Reply& reply, Ro
     return {Failure::retryable,
             std::move(error).with_code(ErrorCode::retryable).at(table.binding.display())};
   }
-  const bool final_conflict = failure == Failure::conflict && in_order_;
-  if (final_conflict) error = std::move(error).with_code(ErrorCode::bad_data);
-  if (rows.size() == 1 && (failure == Failure::row || final_conflict)) {
+  const bool rejects = failure == Failure::row || (failure == Failure::conflict && in_order_);
+  if (rejects) error = std::move(error).with_code(ErrorCode::rejected);
+  if (rows.size() == 1 && rejects) {
     return {failure, name_row(table, *rows.front(), std::move(error))};
   }
   return {failure, std::move(error).at(table.binding.display())};
@@ -169,7 +169,7 @@ PlanWriter::Failed PlanWriter::failed_reply(Table& table, const Reply& reply, Ro
 
 Error PlanWriter::nul_error(const Table& table, const PlannedRow& row, uint32_t column) const {
   return name_row(table, row,
-                  Error(ErrorCode::bad_data,
+                  Error(ErrorCode::rejected,
                         "column " + quote_if_needed(table.binding.source.columns[column].name) +
                             " holds a NUL byte, which Postgres can not store"));
 }

@@ -17,7 +17,7 @@
 
 namespace millrace::postgres {
 
-class PostgresTarget : public sink::Target {
+class PostgresTarget : public sink::Target, public sink::LetterBox {
  public:
   explicit PostgresTarget(Options options) : options_(std::move(options)) {}
 
@@ -31,6 +31,20 @@ class PostgresTarget : public sink::Target {
   Status commit() override;
   void rollback() override;
   void interrupt() override;
+  sink::LetterBox* letters() override { return this; }
+
+  // The letter box: target_letters.cc.
+  Result<std::optional<std::vector<sink::LetterKey>>> parked_keys() override;
+  int64_t edits() const override { return edits_; }
+  Status park(std::span<const sink::Letter> letters) override;
+  Result<uint64_t> forget(const std::string& table) override;
+  Result<std::vector<sink::Letter>> list() override;
+  Result<std::vector<sink::Letter>> chain(const sink::LetterKey& of) override;
+  Result<std::vector<sink::Letter>> read(std::span<const int64_t> ids) override;
+  Status begin_edit(uint32_t epoch) override;
+  Status remove(std::span<const int64_t> ids) override;
+  Status journal(const std::string& who, const std::string& what) override;
+  Status failed_again(int64_t id, const std::string& error) override;
 
  private:
   Status connect();
@@ -39,6 +53,9 @@ class PostgresTarget : public sink::Target {
   Status run_locked(std::string* print, bool setting_up,
                     std::span<const TableSchemaPtr> source_tables);
   Status prepare_savepoint();
+  Status go_back();
+  // One statement about letters; in a transaction, after what was written before it.
+  Result<Reply> run_letters(const std::string& sql, Params params, std::string_view doing);
   // Rolls back and passes the error on.
   Status give_up(Error error);
 
@@ -48,6 +65,9 @@ class PostgresTarget : public sink::Target {
   std::unique_ptr<PlanWriter> writer_;
   bool open_ = false;
   bool savepoint_fresh_ = false;  // begin() has just set it
+  bool constraints_now_ = false;  // a deferred one failed: the next attempt checks at once
+  bool letters_ready_ = false;    // the letter box is there
+  int64_t edits_ = 0;
 };
 
 }  // namespace millrace::postgres

@@ -44,6 +44,13 @@ Result<bool> has_schema(Connection& connection, const std::string& name) {
   return exists(connection, "SELECT 1 FROM pg_namespace WHERE nspname = $1::text", name);
 }
 
+Result<bool> has_metadata(Connection& connection, const std::string& table) {
+  return exists(connection,
+                "SELECT 1 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
+                "WHERE n.nspname = 'millrace' AND c.relname = $1::text",
+                table);
+}
+
 Result<std::string> expression_type(Connection& connection, const Binding& binding,
                                     size_t expression) {
   const auto& mapped = binding.mapping.expressions[expression];
@@ -162,12 +169,12 @@ Result<std::vector<std::string>> setup_sql(Connection& connection, const Options
   // CREATE SCHEMA IF NOT EXISTS asks for the privilege even where there is nothing to do.
   TRY_ASSIGN(const bool schema, has_schema(connection, "millrace"));
   if (!schema) sql.emplace_back("CREATE SCHEMA IF NOT EXISTS millrace");
-  TRY_ASSIGN(const bool table,
-             exists(connection,
-                    "SELECT 1 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
-                    "WHERE n.nspname = 'millrace' AND c.relname = $1::text",
-                    "applied"));
+  TRY_ASSIGN(const bool table, has_metadata(connection, "applied"));
   if (!table) sql.emplace_back(kAppliedTable);
+  if (options.park) {
+    TRY_ASSIGN(auto letters, setup_letters_sql(connection));
+    sql.insert(sql.end(), letters.begin(), letters.end());
+  }
   std::set<std::string> created;
   for (const TableSchemaPtr& source : source_tables) {
     const sink::TableMapping* mapping = mapping_of(options, *source);
@@ -196,6 +203,7 @@ Result<std::vector<Error>> check_tables(Connection& connection, const Options& o
                                         std::span<const TableSchemaPtr> source_tables) {
   std::vector<Error> findings;
   TRY(check_metadata(connection, findings));
+  if (options.park) TRY(check_letters(connection, findings));
   for (const TableSchemaPtr& source : source_tables) {
     const sink::TableMapping* mapping = mapping_of(options, *source);
     if (mapping == nullptr) {
@@ -228,8 +236,15 @@ Result<std::vector<std::string>> teardown_sql(Connection& connection, const Opti
     return fail(to_error(connection, others, "reading the applied positions"));
   }
   if (others.ok() && others.rows() > 0) {
-    sql.push_back("DELETE FROM millrace.applied WHERE pipeline = " +
-                  connection.literal(options.pipeline));
+    std::vector<std::string> tables{"applied"};
+    for (const char* name : {"parked", "journal"}) {
+      TRY_ASSIGN(const bool there, has_metadata(connection, name));
+      if (there) tables.emplace_back(name);
+    }
+    for (const std::string& name : tables) {
+      sql.push_back("DELETE FROM millrace." + name +
+                    " WHERE pipeline = " + connection.literal(options.pipeline));
+    }
   } else {
     sql.emplace_back("DROP SCHEMA millrace CASCADE");
   }

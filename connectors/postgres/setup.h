@@ -20,6 +20,10 @@ Result<std::vector<std::string>> setup_sql(Connection& connection, const Options
 Result<std::vector<Error>> check_tables(Connection& connection, const Options& options,
                                         std::span<const TableSchemaPtr> source_tables);
 
+// What parking rows needs beside the schema and `applied`; empty when all is there.
+Result<std::vector<std::string>> setup_letters_sql(Connection& connection);
+Status check_letters(Connection& connection, std::vector<Error>& findings);
+
 // The schema goes with the last pipeline.
 Result<std::vector<std::string>> teardown_sql(Connection& connection, const Options& options);
 

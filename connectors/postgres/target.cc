@@ -29,6 +29,8 @@ constexpr const char* kAppliedColumns =
     "epoch, timeline, end_lsn, commit_lsn, commit_time, system_identifier, token, manifest_offset, "
     "applied_at";
 
+bool is_rejected(const Status& status) { return status.error().code() == ErrorCode::rejected; }
+
 int64_t number(std::string_view text) { return std::stoll(std::string(text)); }
 
 }  // namespace
@@ -158,20 +160,23 @@ Status PostgresTarget::begin(const Applied& expected, const Applied& next) {
   writer_->begin(next.epoch);
   // The update comes first: its row lock makes a second applier wait here, and then find 0 rows.
   const auto replies = connection_->run_all(fmt::format(
-      "BEGIN; SET CONSTRAINTS ALL DEFERRED; UPDATE millrace.applied SET ({}) = ROW({}) WHERE "
+      "BEGIN; SET CONSTRAINTS ALL {}; UPDATE millrace.applied SET ({}) = ROW({}) WHERE "
       "pipeline = {} "
-      "AND timeline = {} AND end_lsn = '{}' AND token = {} AND manifest_offset = {};{} "
+      "AND timeline = {} AND end_lsn = '{}' AND token = {} AND manifest_offset = {}{};{} "
       "SAVEPOINT millrace_plan",
-      kAppliedColumns, applied_values(*connection_, next), connection_->literal(options_.pipeline),
+      constraints_now_ ? "IMMEDIATE" : "DEFERRED", kAppliedColumns,
+      applied_values(*connection_, next), connection_->literal(options_.pipeline),
       expected.watermark.timeline, to_string(expected.watermark.end_lsn), expected.token.value,
-      expected.manifest_offset, mutated("no_atomic") ? " COMMIT; BEGIN;" : ""));
+      expected.manifest_offset, letters_ready_ ? " RETURNING parked_edits" : "",
+      mutated("no_atomic") ? " COMMIT; BEGIN;" : ""));
   open_ = true;
   if (!replies.back().ok()) {
     return give_up(to_error(*connection_, replies.back(), "moving the applied position"));
   }
   savepoint_fresh_ = true;
-  if (replies[2].affected() == 1) return {};
-  return moved_error(expected);
+  if (replies[2].affected() != 1) return moved_error(expected);
+  if (letters_ready_) edits_ = number(replies[2].text(0, 0));
+  return {};
 }
 
 Status PostgresTarget::moved_error(const Applied& expected) {
@@ -202,36 +207,62 @@ Status PostgresTarget::prepare_savepoint() {
 
 Status PostgresTarget::write(const sink::BatchPlan& plan, bool in_order) {
   if (!open_) return fail(ErrorCode::retryable, "no transaction is open in the target");
-  // One change alone needs no way back: what fails then ends the transaction.
-  if (in_order) {
+  // One change alone needs no way back: what fails then ends the transaction, unless it is parked.
+  if (in_order && !options_.park) {
     savepoint_fresh_ = false;
   } else {
     if (auto ready = prepare_savepoint(); !ready) return give_up(std::move(ready).error());
   }
   Status status = writer_->write(plan, in_order, false);
-  if (!status && writer_->wants_care()) {
-    const Reply back = connection_->run("ROLLBACK TO SAVEPOINT millrace_plan");
-    if (!back.ok()) return give_up(to_error(*connection_, back, "going back to a savepoint"));
-    status = writer_->write(plan, in_order, true);
-  }
   if (status) return {};
-  // Somebody may mend the table before the next attempt: it is looked at again then.
-  if (status.error().code() == ErrorCode::bad_data) writer_->forget_later();
-  if (status.error().code() != ErrorCode::conflict) return give_up(std::move(status).error());
-  const Reply back = connection_->run("ROLLBACK TO SAVEPOINT millrace_plan");
-  if (!back.ok()) return give_up(to_error(*connection_, back, "going back to a savepoint"));
+  if (options_.park ? in_order && is_rejected(status) && writer_->stale() : writer_->wants_care()) {
+    TRY(go_back());
+    if (options_.park) {
+      // Somebody may have mended the table since it was looked at: the last word is the next one.
+      writer_->forget();
+      const Reply forgotten = connection_->run("DEALLOCATE ALL");
+      if (!forgotten.ok()) return give_up(to_error(*connection_, forgotten, "preparing anew"));
+    }
+    status = writer_->write(plan, in_order, !options_.park);
+    if (status) return {};
+  }
+  Error error = std::move(status).error();
+  if (error.code() == ErrorCode::rejected && !(options_.park && in_order)) {
+    error = std::move(error).with_code(options_.park ? ErrorCode::conflict : ErrorCode::bad_data);
+  }
+  // Likewise before the next attempt.
+  if (error.code() == ErrorCode::bad_data) writer_->forget_later();
+  if (error.code() != ErrorCode::conflict && error.code() != ErrorCode::rejected) {
+    return give_up(std::move(error));
+  }
+  TRY(go_back());
   savepoint_fresh_ = true;
-  return status;
+  return fail(std::move(error));
+}
+
+Status PostgresTarget::go_back() {
+  const Reply back = connection_->run("ROLLBACK TO SAVEPOINT millrace_plan");
+  if (back.ok()) return {};
+  return give_up(to_error(*connection_, back, "going back to a savepoint"));
 }
 
 Status PostgresTarget::commit() {
   if (!open_) return fail(ErrorCode::retryable, "no transaction is open in the target");
   const Reply reply = connection_->run("COMMIT");
   open_ = false;
-  if (reply.ok() && reply.command() == "COMMIT") return {};
+  if (reply.ok() && reply.command() == "COMMIT") {
+    constraints_now_ = false;
+    return {};
+  }
   if (reply.ok())
     return give_up(Error(ErrorCode::retryable, "the target rolled the transaction back"));
   Error error = to_error(*connection_, reply, "committing");
+  const bool violation = reply.failure() == Failure::conflict || reply.failure() == Failure::row;
+  if (options_.park && violation && !std::exchange(constraints_now_, true)) {
+    // Checked at once, the constraint says which row it is.
+    return give_up(Error(ErrorCode::retryable, error.message(),
+                         "the next attempt checks deferred constraints row by row, and parks"));
+  }
   if (reply.failure() == Failure::conflict) {
     // Deferred constraints: the source's own hold at this point, so these are the target's alone.
     error = std::move(error)

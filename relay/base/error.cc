@@ -8,6 +8,8 @@ std::string_view to_string(ErrorCode code) {
       return "retryable";
     case ErrorCode::conflict:
       return "conflict";
+    case ErrorCode::rejected:
+      return "rejected";
     case ErrorCode::bad_data:
       return "bad_data";
     case ErrorCode::config:

@@ -14,6 +14,7 @@ namespace millrace {
 enum class ErrorCode {
   retryable,   // may pass by itself (connection, lock, broker): try again with backoff, for ever
   conflict,    // a bulk statement met a constraint: apply the same changes again in source order
+  rejected,    // the target does not take this one change, and the transaction goes on: park it
   bad_data,    // needs a hand but no restart (a row or schema that does not fit): stop, try again
                // slowly
   config,      // usage or configuration: exit 2, nothing touched

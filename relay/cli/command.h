@@ -53,6 +53,7 @@ void add_setup(CLI::App& app, Invocation& invocation);
 void add_run(CLI::App& app, Invocation& invocation);
 void add_status(CLI::App& app, Invocation& invocation);
 void add_offsets(CLI::App& app, Invocation& invocation);
+void add_letters(CLI::App& app, Invocation& invocation);
 void add_log(CLI::App& app, Invocation& invocation);
 void add_teardown(CLI::App& app, Invocation& invocation);
 void add_version(CLI::App& app, Invocation& invocation);

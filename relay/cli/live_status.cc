@@ -54,6 +54,10 @@ Status ask_target(const config::Config& config, StatusSnapshot& status) {
   pipeline::StagePosition out{at.end_lsn, "", at.commit_time};
   if (at.commit_lsn) out.position = std::to_string(at.timeline) + ":" + to_string(at.commit_lsn);
   status.positions.applied = out;
+  if (sink::LetterBox* letters = target->letters()) {
+    TRY_ASSIGN(const auto parked, letters->parked_keys());
+    if (parked) status.parked = parked->size();
+  }
   return {};
 }
 

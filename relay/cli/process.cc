@@ -299,6 +299,8 @@ pipeline::ApplyOptions Process::apply_options() {
   options.after_capture = captures();
   options.group_wait = config_.apply.group.wait;
   options.exit_on_stop = exits_on_stop();
+  options.park = config_.target.on_bad_row == config::OnBadRow::park;
+  options.parked_max = config_.target.max_parked;
   options.goal = goal_;
   options.on_applied = [this](const sink::Applied& applied, const Manifest& manifest) {
     MILLRACE_FAILPOINT_HERE(apply_checkpoint);

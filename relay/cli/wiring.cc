@@ -152,6 +152,7 @@ Result<std::unique_ptr<sink::Target>> make_target(const config::Config& config,
   options.dsn = config.target.dsn.reveal();
   options.pipeline = config.pipeline;
   options.application_name = "millrace " + config.pipeline;
+  options.park = config.target.on_bad_row == config::OnBadRow::park;
   options.replica_role = config.target.constraints == config::Constraints::replica;
   options.synchronous_commit = config.target.synchronous_commit != config::SynchronousCommit::off;
   if (selected) {

@@ -80,6 +80,7 @@ struct TargetOptions {
   VersionPlace version{};
   OnSchemaChange on_schema_change{};
   OnBadRow on_bad_row{};
+  uint64_t max_parked = 0;  // rows
   Constraints constraints{};
   SynchronousCommit synchronous_commit{};
 };

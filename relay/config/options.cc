@@ -97,7 +97,6 @@ constexpr std::array<string_view, 1> kNoDebezium{"debezium_json"};
 constexpr std::array<string_view, 1> kNoTransactions{"exactly_once"};
 constexpr std::array<string_view, 1> kNoSideTable{"side_table"};
 constexpr std::array<string_view, 1> kNoAddColumns{"add_columns"};
-constexpr std::array<string_view, 1> kNoParking{"park"};
 constexpr std::array<string_view, 1> kNotAboveOne{">1"};
 
 using C = Config;
@@ -211,7 +210,9 @@ std::vector<Option> target_options() {
        choice<&C::target, &T::on_schema_change>(kOnSchemaChange),
        "When the source has a column that the target lacks.", kNoAddColumns},
       {"target.on_bad_row", "stop", false, choice<&C::target, &T::on_bad_row>(kOnBadRow),
-       "When the target rejects a row.", kNoParking},
+       "When the target rejects a row: stop at it, or park it with all later changes of its key."},
+      {"target.max_parked", "10000", false, count<&C::target, &T::max_parked>(1, 1'000'000),
+       "How many changes may be parked before the pipeline stops."},
       {"target.constraints", "check", false, choice<&C::target, &T::constraints>(kConstraints),
        "replica sets session_replication_role, so that triggers and foreign keys do not fire."},
       {"target.synchronous_commit", "on", false,

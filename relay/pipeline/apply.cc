@@ -6,6 +6,7 @@
 #include "relay/base/failpoint.h"
 #include "relay/base/logging.h"
 #include "relay/base/mutation.h"
+#include "relay/pipeline/letter_codec.h"
 #include "relay/pipeline/stage.h"
 #include "relay/sink/apply_batch.h"
 #include "relay/wire/control_codec.h"
@@ -14,6 +15,8 @@ namespace millrace::pipeline {
 namespace {
 
 constexpr Millis kFollowWait{100};
+constexpr Millis kParkedEvery{2000};
+constexpr Millis kTellEvery{5000};  // a hot key parks with every transaction
 constexpr size_t kManifestsInOneTransaction = 1000;
 
 Error gap(const Watermark& applied, const Manifest& manifest, LogOffset offset) {
@@ -33,7 +36,13 @@ Apply::Apply(log::Log& log, sink::Target& target, const Clock& clock, ApplyOptio
       clock_(clock),
       options_(std::move(options)),
       shared_(shared),
-      board_(board) {}
+      board_(board) {
+  // Rows that are parked already keep their keys, whatever is to happen to further ones.
+  if (sink::LetterBox* letters = target_.letters()) {
+    parking_.emplace(*letters, sink::ParkingOptions{options_.park, options_.parked_max},
+                     letter_codec(stamp_));
+  }
+}
 
 void Apply::interrupt() {
   target_.interrupt();
@@ -65,7 +74,13 @@ Status Apply::attempt(std::stop_token stop) {
   while (!stop.stop_requested()) {
     if (goal_reached()) return {};
     TRY(follow());
-    if (pending_.empty()) continue;
+    if (pending_.empty()) {
+      // An operator may have freed some while nothing else happens.
+      if (parking_ && parking_->any() && clock_.now() >= parked_looked_at_ + kParkedEvery) {
+        TRY(load_parked());
+      }
+      continue;
+    }
     TRY(apply_pending());
     board_.running("apply");
     backoff_.reset();
@@ -82,6 +97,7 @@ Status Apply::locate(std::stop_token stop) {
   pending_rows_ = 0;
   claims_ = ClaimTracker();
   TRY_ASSIGN(auto applied, target_.applied());
+  TRY(load_parked());
   TRY_ASSIGN(std::shared_ptr<log::Reader> reader, log_.reader());
   {
     const std::lock_guard lock(reader_mutex_);
@@ -208,26 +224,58 @@ Status Apply::apply_pending() {
   shared_.set_applied(applied_.watermark);
   board_.applied(applied_.watermark);
   board_.count_applied(applied_rows_, transactions, applied_bytes_);
+  tell_parked();
   if (options_.on_applied) options_.on_applied(applied_, last.manifest);
   pending_.clear();
   pending_rows_ = 0;
   return {};
 }
 
+Status Apply::load_parked() {
+  if (!parking_) return {};
+  parked_looked_at_ = clock_.now();
+  TRY(parking_->load());
+  board_.parked(parking_->count());
+  return {};
+}
+
+void Apply::tell_parked() {
+  if (!parking_) return;
+  board_.parked(parking_->count());
+  const sink::Parking::News& news = parking_->news();
+  for (const Error& error : news.errors) {
+    board_.error(error);
+    logging::warn("a row is parked", {{"error", error.describe()}});
+  }
+  untold_failed_ += news.failed;
+  untold_behind_ += news.behind;
+  if (untold_failed_ + untold_behind_ == 0 || clock_.now() < told_parked_at_ + kTellEvery) return;
+  told_parked_at_ = clock_.now();
+  logging::warn("rows are parked", {{"rejected", std::exchange(untold_failed_, 0)},
+                                    {"behind_others", std::exchange(untold_behind_, 0)},
+                                    {"parked_now", parking_->count()},
+                                    {"look_at", "millrace letters list"}});
+}
+
 Status Apply::write_pending(const sink::Applied& next) {
   batch_.clear();
   applied_rows_ = 0;
   applied_bytes_ = 0;
+  stamp_.token = next.token;
+  stamp_.epoch = next.epoch;
   bool begun = false;
   // Rows are read before the transaction begins, so that it is short when one batch is enough.
   const auto write_batch = [&]() -> Status {
     MILLRACE_FAILPOINT(apply_stage);
-    if (!begun) TRY(target_.begin(applied_, next));
-    if (!begun) MILLRACE_FAILPOINT(apply_position);
+    if (!begun) {
+      TRY(target_.begin(applied_, next));
+      MILLRACE_FAILPOINT(apply_position);
+      if (parking_) TRY(parking_->begun());
+    }
     begun = true;
     applied_rows_ += batch_.size();
     applied_bytes_ += batch_.bytes();
-    TRY(sink::apply_batch(target_, batch_.changes(), planner_));
+    TRY(sink::apply_batch(target_, batch_.changes(), planner_, parking_ ? &*parking_ : nullptr));
     MILLRACE_FAILPOINT(apply_write);
     batch_.clear();
     return {};

@@ -29,8 +29,10 @@
 #include "relay/pipeline/publisher.h"
 #include "relay/pipeline/shared.h"
 #include "relay/pipeline/status_board.h"
+#include "relay/sink/parking.h"
 #include "relay/sink/planner.h"
 #include "relay/sink/target.h"
+#include "relay/wire/row_codec.h"
 
 namespace millrace::pipeline {
 
@@ -41,6 +43,8 @@ struct ApplyOptions {
   Millis group_wait{0};        // a busy stream waits this long between two transactions
   bool exit_on_stop = false;   // bad data ends run() with its error
   bool after_capture = false;  // apply nothing before this process has held the slot
+  bool park = false;           // a row that the target rejects is parked; else it stops the pipeline
+  uint64_t parked_max = 10'000;  // more of them stop it too
   std::optional<Lsn> goal;     // run() returns once the applied watermark has reached it
   Millis stopped_retry{3000};
   // Called after each commit, with the last manifest of the transaction.
@@ -68,6 +72,9 @@ class Apply {
   Status take_manifest(LogOffset offset, Manifest manifest);
   Status apply_pending();
   Status write_pending(const sink::Applied& next);
+  Status load_parked();
+  // After a commit: what it has parked is logged and shown.
+  void tell_parked();
   bool goal_reached() const;
 
   log::Log& log_;
@@ -88,6 +95,12 @@ class Apply {
   SteadyTime last_commit_;
   ChangeBatch batch_;
   sink::Planner planner_;
+  wire::RowStamp stamp_;  // of letters
+  std::optional<sink::Parking> parking_;
+  SteadyTime parked_looked_at_;
+  SteadyTime told_parked_at_;  // on the log
+  uint64_t untold_failed_ = 0;
+  uint64_t untold_behind_ = 0;
   uint64_t applied_rows_ = 0;  // of the transaction being written
   uint64_t applied_bytes_ = 0;
   Backoff backoff_;

@@ -21,7 +21,7 @@ std::optional<HealthState> parse_health(std::string_view text);
 
 struct Health {
   HealthState state = HealthState::ok;
-  std::string why;  // empty when ok
+  std::string why;  // empty when ok, unless rows are parked
   bool operator==(const Health&) const = default;
 };
 

@@ -248,6 +248,10 @@ Health StatusBoard::health_locked(const Lag& lag) const {
     std::snprintf(why, sizeof why, "%.1f s behind the source", *lag.seconds);
     worst = Health{HealthState::catching_up, why};
   }
+  if (state_.parked > 0 && worst.state <= HealthState::catching_up) {
+    worst.why += (worst.why.empty() ? "" : "; ") + std::to_string(state_.parked) +
+                 " changes are parked (millrace letters list)";
+  }
   return worst;
 }
 

@@ -4,7 +4,8 @@
 // position moves by compare-and-set, so that a second applier aborts. The only truth about what was
 // applied is what applied() reads back.
 //
-// A transaction: begin → write* → commit; any error but `conflict` leaves it rolled back.
+// A transaction: begin → write* → commit; any error but `conflict` and `rejected` leaves it rolled
+// back.
 // One thread.
 #pragma once
 
@@ -17,6 +18,7 @@
 #include "relay/base/result.h"
 #include "relay/event/change.h"
 #include "relay/event/manifest.h"
+#include "relay/sink/letter.h"
 
 namespace millrace::sink {
 
@@ -110,7 +112,9 @@ class Target {
   // the savepoint was rolled back, the transaction is open; the caller writes the same changes one
   // by one in source order. Errors: bad_data names table, key and the target's own message;
   // retryable. `in_order`: the plan is one change of such a replay: constraint errors are then
-  // bad_data.
+  // bad_data. A target that is opened to park rows says `conflict` for a plan with a row that it
+  // does not take, and `rejected` for such a change in order; both leave the transaction open, as
+  // if the call had not been.
   virtual Status write(const BatchPlan& plan, bool in_order) = 0;
   // Errors: retryable with the outcome unknown when the reply is lost: read applied() to know.
   virtual Status commit() = 0;
@@ -118,6 +122,9 @@ class Target {
 
   // Ends a running statement from another thread, so that a stop need not wait for it.
   virtual void interrupt() = 0;
+
+  // Where changes wait that the target does not take; null: it has no such place.
+  virtual LetterBox* letters() { return nullptr; }
 };
 
 }  // namespace millrace::sink

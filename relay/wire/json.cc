@@ -164,6 +164,19 @@ static_assert(std::variant_size_v<ControlRecord> == std::size(kRecordNames));
 
 }  // namespace
 
+std::string key_to_json(const Change& change) {
+  Json object = Json::object();
+  const auto& columns = change.table->columns;
+  for (size_t i = 0; i < columns.size(); ++i) {
+    if (!columns[i].in_key) continue;
+    const Row row = change.after.empty() ? change.before : change.after;
+    // A long key that an update did not touch stands in the old row.
+    const bool elsewhere = row[i].kind == ValueKind::unchanged && !change.before.empty();
+    append(object, columns[i].name, to_json(elsewhere ? change.before[i] : row[i]));
+  }
+  return dump(object);
+}
+
 std::string change_to_json(const Change& change) {
   Json object = Json::object();
   append_change(object, change);

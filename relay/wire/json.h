@@ -27,6 +27,10 @@ std::string change_to_json(const Change& change);
 // The same, with {"topic", "partition", "offset", "token", "epoch", "commit_time"} in front of it.
 std::string change_to_json(const Change& change, const RowHeader& header, const RecordPlace& place);
 
+// The row that a change is about: {"id":"41"}; of the new row, or of the old one where there is no
+// new one. {} for a table without a key.
+std::string key_to_json(const Change& change);
+
 // {"record": "claim" | "schema" | "manifest", "offset", …}.
 std::string control_to_json(const ControlRecord& record, LogOffset offset);
 

@@ -150,4 +150,16 @@ TEST_CASE("StatusBoard: the last error grows old") {
   CHECK(error->age_s == doctest::Approx(2.5));
 }
 
+TEST_CASE("StatusBoard: parked changes are said beside a health that is well, not in place of another") {
+  StatusBoard board("shop", "all");
+  board.parked(3);
+  CHECK(board.snapshot().health ==
+        Health{HealthState::ok, "3 changes are parked (millrace letters list)"});
+  board.failing("apply", HealthState::stopped, "table public.a");
+  CHECK(board.snapshot().health == Health{HealthState::stopped, "apply: table public.a"});
+  board.running("apply");
+  board.parked(0);
+  CHECK(board.snapshot().health == Health{});
+}
+
 TEST_CASE("resident_bytes: this process is in memory") { CHECK(resident_bytes() > 100'000); }

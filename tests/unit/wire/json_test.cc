@@ -54,6 +54,12 @@ TEST_CASE("change_to_json: one line of printable ASCII, whatever the bytes") {
   CHECK(json.find("\\u007f") != std::string::npos);
 }
 
+TEST_CASE("key_to_json: the new row's key, the old row's where there is no new one") {
+  CHECK(wire::key_to_json(sample_insert()) == R"({"id":"9223372036854775807","branch":"-5"})");
+  CHECK(wire::key_to_json(sample_update()) == R"({"id":"2","branch":"5"})");
+  CHECK(wire::key_to_json(sample_remove()) == R"({"id":"2","branch":"5"})");
+}
+
 TEST_CASE("change_to_json: with its place in the log") {
   const auto header = wire::peek_row(encoded(sample_remove()));
   REQUIRE(header);
