@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "relay/base/mutation.h"
+
 namespace millrace::pipeline {
 namespace {
 
@@ -26,6 +28,7 @@ Status SpilledTransactions::add(uint32_t xid, uint64_t sequence,
 }
 
 Status SpilledTransactions::abort(uint32_t xid, uint32_t subxid) {
+  if (xid != subxid && mutated("keep_rolled_back")) return {};
   return spill_->abort(xid, subxid);
 }
 

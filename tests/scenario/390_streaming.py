@@ -279,8 +279,10 @@ def test_half_a_gigabyte(world):
     relay.start(ready=True)
     with world.source.transaction() as cursor:
         cursor.execute("alter table big alter b set storage external")
-        cursor.execute("""insert into big select g, (select string_agg(md5((g * 64 + i)::text), '')
-                          from generate_series(1, 60) i) from generate_series(1, 270000) g""")  # 1,920 bytes each
+        cursor.execute("""create temporary table texts on commit drop as select g as n, (select string_agg(
+                          md5((g * 64 + i)::text), '') as b from generate_series(1, 60) i) from generate_series(0, 999) g""")
+        cursor.execute("""insert into big select g, b from generate_series(1, 270000) g
+                          join texts on n = g % 1000 order by g""")  # 1,920 bytes each, 500 MB in all
         folder = relay.folder / "state" / "spill"
         wait_until(lambda: sum(f.stat().st_size for f in folder.glob("*.sst")) > 100 << 20, 60, "it is put away")
     wait_until(lambda: world.target.one("select exists (select from big)"), 150, "the transaction arrives", 0.2)

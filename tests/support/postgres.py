@@ -18,9 +18,9 @@ from .children import CACHE, Child, free_port, tail, temp_folder, wait_until
 USER = "postgres"
 
 
-def bin_folder():
-    """MILLRACE_PG_BIN, or the newest server that Debian installed."""
-    chosen = os.environ.get("MILLRACE_PG_BIN")
+def bin_folder(name=None):
+    """MILLRACE_PG_BIN_SOURCE, …_TARGET (for a server of that name), MILLRACE_PG_BIN, or the newest that Debian installed."""
+    chosen = name and os.environ.get(f"MILLRACE_PG_BIN_{name.upper()}") or os.environ.get("MILLRACE_PG_BIN")
     if chosen:
         return Path(chosen)
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"),
@@ -127,7 +127,7 @@ class Postgres(Database):
     def __init__(self, name, *, folder=None, binaries=None, start=True, **settings):
         """name: source, target or another; settings override SETTINGS (a dot is written __)."""
         self.name = name
-        self.bin = Path(binaries) if binaries else bin_folder()
+        self.bin = Path(binaries) if binaries else bin_folder(name)
         self.folder = Path(folder) if folder else temp_folder(f"millrace_{name}_")
         self.data = self.folder / "data"
         self.log = self.folder / "postgres.log"
