@@ -1,5 +1,6 @@
 // Decodes what real servers sent (tests/golden/pgoutput/*.bin, captured by integration_source; but
-// streaming.bin is made by hand, a server sends 64 kB at least) and compares with the lines that were read and found right when the file was added (*.txt).
+// streaming.bin is made by hand, a server sends 64 kB at least) and compares with the lines that
+// were read and found right when the file was added (*.txt).
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
