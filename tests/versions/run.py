@@ -57,6 +57,8 @@ def main():
             results.append(scenarios(COMMON, dict(base, MILLRACE_PG_BIN_TARGET=folder), f"Postgres {major} target"))
     if options.only in (None, "failover"):
         results.append(run([str(TESTS / "versions" / "failover.py")], base, "failover"))
+    if options.only in (None, "source"):
+        results.append(run([str(TESTS / "versions" / "streaming_on_13.py")], base, "streaming on 13"))
     for version in options.kafka.split(",") if options.only in (None, "kafka") else []:
         results.append(scenarios(["110"], dict(base, MILLRACE_KAFKA_VERSION=version), f"Kafka {version}"))
     print("\n" + "\n".join(("ok      " if good else "FAILED  ") + line for good, line in results))
