@@ -91,15 +91,23 @@ def spread(world):
     world.both(USER_TYPES)
 
 
+def types_of(world):
+    """TYPES, but what Postgres 13 lacks where one of the two is a 13."""
+    if min(int(server.one("show server_version_num")) for server in (world.source, world.target)) >= 140000:
+        return TYPES
+    return {sql_type: [value for value in values if sql_type != "numeric" or "nfinity" not in value]
+            for sql_type, values in TYPES.items() if "multirange" not in sql_type}
+
+
 @pytest.mark.parametrize("kafka", [False, True], ids=["embedded", "kafka"])
 def test_every_type(world, kafka):
     spread(world)
-    tables = []
-    for number, sql_type in enumerate(TYPES):
+    tables, types = [], types_of(world)
+    for number, sql_type in enumerate(types):
         world.both(f"create table public.t{number} (id int primary key, v {sql_type})")
         tables.append(f"public.t{number}")
     relay = stream_of(world, tables, kafka=kafka)
-    for number, (sql_type, values) in enumerate(TYPES.items()):
+    for number, (sql_type, values) in enumerate(types.items()):
         rows = ", ".join(f"({i}, ({value})::{sql_type})" for i, value in enumerate(values))
         world.source.execute(f"insert into t{number} values {rows}")
         if sql_type != "short_text":
@@ -115,9 +123,10 @@ def test_every_type(world, kafka):
 
 def test_one_row_of_all_types_and_nulls_everywhere(world):
     spread(world)
-    columns = ", ".join(f"c{i} {t}" for i, t in enumerate(TYPES) if t != "short_text")
+    types = types_of(world)
+    columns = ", ".join(f"c{i} {t}" for i, t in enumerate(types) if t != "short_text")
     relay = stream_of(world, ["public.wide"], f"create table public.wide (id int primary key, {columns})")
-    values = ", ".join(f"({v[0]})::{t}" for t, v in TYPES.items() if t != "short_text")
+    values = ", ".join(f"({v[0]})::{t}" for t, v in types.items() if t != "short_text")
     world.source.execute(f"insert into wide values (1, {values})")
     world.source.execute("insert into wide (id) values (2)")
     world.source.execute(f"insert into wide values (3, {values})")
