@@ -7,17 +7,13 @@
 #include <fmt/format.h>
 #include <libpq-fe.h>
 
+#include "connectors/postgres/connection_parts.h"
 #include "relay/base/logging.h"
 
 namespace millrace::postgres {
 namespace {
 
 constexpr size_t kPreparedMax = 1000;
-
-std::string trimmed(std::string text) {
-  while (!text.empty() && (text.back() == '\n' || text.back() == ' ')) text.pop_back();
-  return text;
-}
 
 void log_notice(void*, const PGresult* result) {
   const char* text = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
@@ -36,6 +32,9 @@ constexpr std::string_view kPinned =
     "SET default_transaction_isolation = 'read committed'; SET default_transaction_read_only = "
     "off; "
     "SET default_transaction_deferrable = off; SET idle_in_transaction_session_timeout = 0; "
+    // A host that vanished lets go of locks within 15 s, also of the applier lock.
+    "SET tcp_keepalives_idle = 5; SET tcp_keepalives_interval = 3; SET tcp_keepalives_count = 3; "
+    "SET tcp_user_timeout = 14000; "
     "SET jit = off; SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; "
     "SET enable_hashjoin = off; SET enable_mergejoin = off; ";
 
@@ -106,32 +105,43 @@ std::string Reply::message() const {
   return message;
 }
 
-Connection::Connection(pg_conn* conn) : conn_(conn) {}
+Connection::Connection(pg_conn* conn, const Options& options) : conn_(conn), options_(options) {}
 Connection::~Connection() = default;
 void Connection::Close::operator()(pg_conn* conn) const { PQfinish(conn); }
-void Connection::FreeCancel::operator()(pg_cancel* cancel) const { PQfreeCancel(cancel); }
 
 Result<std::unique_ptr<Connection>> Connection::open(const Options& options) {
   const std::string timeout =
       std::to_string(std::max<int64_t>(2, options.connect_timeout.count() / 1000));
   // What stands before "dbname" yields to the DSN; what stands after it does not.
-  const std::array<const char*, 8> keys = {
-      "connect_timeout",           "keepalives_idle", "keepalives_interval", "tcp_user_timeout",
-      "fallback_application_name", "dbname",          "client_encoding",     nullptr};
-  const std::array<const char*, 8> values = {
-      timeout.c_str(),     "10",   "5",    "30000", options.application_name.c_str(),
+  const std::array<const char*, 9> keys = {
+      "connect_timeout",  "keepalives_idle",  "keepalives_interval",
+      "keepalives_count", "tcp_user_timeout", "fallback_application_name",
+      "dbname",           "client_encoding",  nullptr};
+  const std::array<const char*, 9> values = {
+      timeout.c_str(),     "10",   "5",    "4", "30000", options.application_name.c_str(),
       options.dsn.c_str(), "UTF8", nullptr};
   std::unique_ptr<Connection> connection(
-      new Connection(PQconnectdbParams(keys.data(), values.data(), 1)));
+      new Connection(PQconnectdbParams(keys.data(), values.data(), 1), options));
   PGconn* conn = connection->conn_.get();
   if (PQstatus(conn) != CONNECTION_OK) {
     return fail(ErrorCode::retryable,
                 "can not connect to the target: " + trimmed(PQerrorMessage(conn)));
   }
   PQsetNoticeReceiver(conn, log_notice, nullptr);
-  connection->cancel_.reset(PQgetCancel(conn));
+  connection->canceller_ = Canceller::make(conn);
   TRY(connection->pin_session(options));
+  TRY(connection->learn_backend());
   return connection;
+}
+
+Status Connection::learn_backend() {
+  const Reply reply =
+      run("SELECT pg_backend_pid(), (SELECT backend_start FROM pg_stat_activity WHERE pid = "
+          "pg_backend_pid())");
+  if (!reply.ok()) return fail(to_error(*this, reply, "asking for the session's number"));
+  backend_pid_ = std::stoi(std::string(reply.text(0, 0)));
+  backend_start_ = reply.text(0, 1);
+  return {};
 }
 
 Status Connection::pin_session(const Options& options) {
@@ -153,17 +163,29 @@ Status Connection::pin_session(const Options& options) {
             "superuser, or set target.constraints to check"));
 }
 
+std::string Connection::connection_error() const {
+  return given_up_.empty() ? trimmed(PQerrorMessage(conn_.get())) : given_up_;
+}
+
 std::vector<Reply> Connection::run_all(const std::string& sql) {
+  return collect(PQsendQuery(conn_.get(), sql.c_str()) != 0);
+}
+
+std::vector<Reply> Connection::collect(bool sent) {
   std::vector<Reply> replies;
-  if (PQsendQuery(conn_.get(), sql.c_str()) == 0) {
-    replies.emplace_back(nullptr, trimmed(PQerrorMessage(conn_.get())));
-    return replies;
+  while (sent) {
+    await_result();
+    PGresult* result = PQgetResult(conn_.get());
+    if (result == nullptr) break;
+    replies.emplace_back(result, connection_error());
   }
-  while (PGresult* result = PQgetResult(conn_.get())) {
-    replies.emplace_back(result, trimmed(PQerrorMessage(conn_.get())));
-  }
-  if (replies.empty()) replies.emplace_back(nullptr, trimmed(PQerrorMessage(conn_.get())));
+  if (replies.empty()) replies.emplace_back(nullptr, connection_error());
   return replies;
+}
+
+Reply Connection::last(bool sent) {
+  auto replies = collect(sent);
+  return std::move(replies.back());
 }
 
 Reply Connection::run(const std::string& sql) {
@@ -172,9 +194,8 @@ Reply Connection::run(const std::string& sql) {
 }
 
 Reply Connection::run(const std::string& sql, Params params) {
-  PGresult* result = PQexecParams(conn_.get(), sql.c_str(), static_cast<int>(params.size()),
-                                  nullptr, params.data(), nullptr, nullptr, 0);
-  return Reply(result, trimmed(PQerrorMessage(conn_.get())));
+  return last(PQsendQueryParams(conn_.get(), sql.c_str(), static_cast<int>(params.size()), nullptr,
+                                params.data(), nullptr, nullptr, 0) != 0);
 }
 
 Reply Connection::run(const std::string& sql, std::initializer_list<std::string> params) {
@@ -188,15 +209,13 @@ Reply Connection::run_prepared(const std::string& sql, Params params) {
   if (known == prepared_.end()) {
     if (prepared_.size() >= kPreparedMax) forget_prepared();
     std::string name = "millrace_" + std::to_string(next_name_++);
-    PGresult* result = PQprepare(conn_.get(), name.c_str(), sql.c_str(), 0, nullptr);
-    Reply reply(result, trimmed(PQerrorMessage(conn_.get())));
+    Reply reply = last(PQsendPrepare(conn_.get(), name.c_str(), sql.c_str(), 0, nullptr) != 0);
     if (!reply.ok()) return reply;
     known = prepared_.emplace(sql, std::move(name)).first;
   }
-  PGresult* result =
-      PQexecPrepared(conn_.get(), known->second.c_str(), static_cast<int>(params.size()),
-                     params.data(), nullptr, nullptr, 0);
-  return Reply(result, trimmed(PQerrorMessage(conn_.get())));
+  return last(PQsendQueryPrepared(conn_.get(), known->second.c_str(),
+                                  static_cast<int>(params.size()), params.data(), nullptr, nullptr,
+                                  0) != 0);
 }
 
 Reply Connection::describe(const std::string& sql) {
@@ -205,11 +224,8 @@ Reply Connection::describe(const std::string& sql) {
     Reply savepoint = run("SAVEPOINT millrace_probe");
     if (!savepoint.ok()) return savepoint;
   }
-  Reply reply(PQprepare(conn_.get(), "", sql.c_str(), 0, nullptr),
-              trimmed(PQerrorMessage(conn_.get())));
-  if (reply.ok()) {
-    reply = Reply(PQdescribePrepared(conn_.get(), ""), trimmed(PQerrorMessage(conn_.get())));
-  }
+  Reply reply = last(PQsendPrepare(conn_.get(), "", sql.c_str(), 0, nullptr) != 0);
+  if (reply.ok()) reply = last(PQsendDescribePrepared(conn_.get(), "") != 0);
   if (nested) {
     Reply undone = run("ROLLBACK TO SAVEPOINT millrace_probe; RELEASE SAVEPOINT millrace_probe");
     if (!undone.ok()) return undone;
@@ -237,12 +253,6 @@ std::string Connection::literal(std::string_view text) const {
   std::string out = quoted;
   PQfreemem(quoted);
   return out;
-}
-
-void Connection::interrupt() {
-  interrupted_ = true;
-  std::array<char, 256> error{};
-  PQcancel(cancel_.get(), error.data(), static_cast<int>(error.size()));
 }
 
 Status check_dsn(const std::string& dsn) {

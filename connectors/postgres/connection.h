@@ -1,6 +1,7 @@
 // Connection: one libpq session with pinned settings, prepared statements by SQL text, and replies.
 //
-// Invariant: values come and go in the same text form whatever the server's or role's defaults are.
+// Invariants: values come and go in the same text form whatever the server's or role's defaults
+// are. No call waits for ever for an answer that can not come: see connection_wait.cc.
 // One thread, but interrupt() from any. libpq's header stays in the .cc.
 #pragma once
 
@@ -14,6 +15,7 @@
 #include <vector>
 
 #include "connectors/postgres/target.h"
+#include "relay/base/clock.h"
 #include "relay/base/result.h"
 
 extern "C" {
@@ -87,24 +89,44 @@ class Connection {
   bool alive() const;
   bool in_transaction() const;
   int server_version() const;
+  // The session as the server knows it: a pid comes again, with another start.
+  int backend_pid() const { return backend_pid_; }
+  const std::string& backend_start() const { return backend_start_; }
   std::string literal(std::string_view text) const;  // 'quoted'
 
+  // Asks the server to cancel; where it does not answer, the running call gives the session up.
   void interrupt();
   // True once after an interrupt.
   bool take_interrupted() { return interrupted_.exchange(false); }
 
  private:
-  explicit Connection(pg_conn* conn);
+  // What the server says of our session when it is asked over another one.
+  enum class Busy { yes, no, unreachable };
+
+  Connection(pg_conn* conn, const Options& options);
   Status pin_session(const Options& options);
+  Status learn_backend();
+  // All results of what was sent, or one that says why nothing could be; and the last of them.
+  std::vector<Reply> collect(bool sent);
+  Reply last(bool sent);
+  std::string connection_error() const;
+  // Waits until the next result can be taken without waiting, or the connection was given up.
+  void await_result();
+  bool is_lost(Millis silence);
+  Busy ask_backend() const;
+  void give_up(std::string why);
 
   struct Close {
     void operator()(pg_conn* conn) const;
   };
-  struct FreeCancel {
-    void operator()(pg_cancel* cancel) const;
-  };
+  struct Canceller;
   std::unique_ptr<pg_conn, Close> conn_;
-  std::unique_ptr<pg_cancel, FreeCancel> cancel_;
+  const Options options_;
+  std::shared_ptr<Canceller> canceller_;
+  int backend_pid_ = 0;
+  std::string backend_start_;
+  std::string given_up_;  // why
+  int looked_lost_ = 0;   // times in a row
   std::atomic<bool> interrupted_{false};
   std::unordered_map<std::string, std::string> prepared_;  // SQL -> name
   uint64_t next_name_ = 0;

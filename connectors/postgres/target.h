@@ -3,7 +3,7 @@
 // Invariant: see relay/sink/target.h. One connection; one thread, but interrupt() from any.
 // What it keeps in the target: schema `millrace` with table `applied`, and a column `_millrace
 // bytea` in every keyed target table (16 bytes: relay/base/ids.h Version; NULL is older than
-// everything).
+// everything). While it applies, its session holds an advisory lock: see applier_lock.h.
 #pragma once
 
 #include <memory>
@@ -25,6 +25,9 @@ struct Options {
   bool synchronous_commit = true;
   std::string application_name = "millrace";
   Millis connect_timeout{10000};
+  // A target that is silent for this long, and can not be asked whether it still works on what it
+  // was told, is taken for dead. Asked it is after half of it.
+  Millis network_timeout{60000};
   Millis lock_timeout{30000};   // 0: wait for ever
   Millis statement_timeout{0};  // 0: none
 };

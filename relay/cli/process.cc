@@ -157,7 +157,9 @@ Status Process::prepare() {
   if (!log_) {
     TRY_ASSIGN(log_, open_log(config_));
   }
-  source::Catalog catalog(source_options(config_));
+  source::Options source = source_options(config_);
+  source.stop = stop_;
+  source::Catalog catalog(source);
   std::optional<SelectedTables> selected;
   auto connected = catalog.connect();
   if (connected) {
@@ -174,8 +176,7 @@ Status Process::prepare() {
   TRY(log_->ensure_topics(selected ? selected->topics(config_) : std::vector<log::TopicSpec>(),
                           sets_up));
   if (captures() && sets_up) {
-    pipeline::StreamSetup setup{source_options(config_), config_.pipeline, publisher_name(),
-                                shared_.applied()};
+    pipeline::StreamSetup setup{source, config_.pipeline, publisher_name(), shared_.applied()};
     TRY_ASSIGN([[maybe_unused]] const bool created,
                pipeline::setup_stream(setup, *log_, system_clock(), stop_));
   }

@@ -67,6 +67,7 @@ source::Options source_options(const config::Config& config) {
   options.publication = config.source.publication;
   options.application_name = "millrace " + config.pipeline;
   options.streaming = config.source.streaming;
+  options.receive_timeout = config.network_timeout;
   return options;
 }
 
@@ -153,6 +154,7 @@ Result<std::unique_ptr<sink::Target>> make_target(const config::Config& config,
   options.pipeline = config.pipeline;
   options.application_name = "millrace " + config.pipeline;
   options.park = config.target.on_bad_row == config::OnBadRow::park;
+  options.network_timeout = config.network_timeout;
   options.replica_role = config.target.constraints == config::Constraints::replica;
   options.synchronous_commit = config.target.synchronous_commit != config::SynchronousCommit::off;
   if (selected) {

@@ -143,7 +143,8 @@ struct Config {
   BackfillOptions backfill;
   GroupLimits publish;  // commit groups that capture makes
   ApplyOptions apply;
-  uint64_t memory = 0;  // bytes
+  uint64_t memory = 0;       // bytes
+  Millis network_timeout{};  // of a source or target that is silent
   AdminOptions admin;
   LoggingOptions logging;
 };

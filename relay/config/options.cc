@@ -116,6 +116,8 @@ std::vector<Option> general_options() {
        "When a hand is needed: wait and try again every few seconds, or exit with 1."},
       {"memory", "128MB", false, size<&C::memory>(32 * kMb, kTb),
        "The whole process' budget for rows."},
+      {"network_timeout", "60s", false, time<&C::network_timeout>(kSecond, kHour),
+       "A source or target that is silent for so long, though asked, is connected to anew."},
   };
 }
 

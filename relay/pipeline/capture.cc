@@ -85,6 +85,7 @@ Capture::~Capture() = default;
 
 Status Capture::run(std::stop_token stop) {
   const StageOptions stage{"capture", options_.exit_on_stop, options_.stopped_retry};
+  options_.source.stop = stop;
   return run_stage(stage, board_, backoff_, stop, [&] { return attempt(stop); });
 }
 

@@ -13,6 +13,7 @@ Monitor::Monitor(MonitorOptions options, StatusBoard& board)
       thread_([this](std::stop_token stop) { run(std::move(stop)); }) {}
 
 void Monitor::run(std::stop_token stop) {
+  options_.source.stop = stop;
   source::Catalog catalog(options_.source);
   bool failing = false;
   while (!stop.stop_requested()) {

@@ -7,12 +7,15 @@
 #include <fmt/format.h>
 #include <libpq-fe.h>
 #include <poll.h>
+#include <sys/socket.h>
 
 #include "relay/base/logging.h"
 #include "relay/source/server_error.h"
 
 namespace millrace::source {
 namespace {
+
+constexpr Millis kSlice{200};  // of a wait, so that a stop is noticed
 
 void log_notice(void*, const PGresult* notice) {
   const char* severity = PQresultErrorField(notice, PG_DIAG_SEVERITY_NONLOCALIZED);
@@ -22,7 +25,8 @@ void log_notice(void*, const PGresult* notice) {
 }
 
 Result<ConnectionHandle> finish_opening(ConnectionHandle connection, const Conninfo& info,
-                                        Millis timeout) {
+                                        const Options& options) {
+  const Millis timeout = options.connect_timeout;
   const SteadyTime deadline = std::chrono::steady_clock::now() + timeout;
   PostgresPollingStatusType wanted = PGRES_POLLING_WRITING;
   while (true) {
@@ -35,7 +39,8 @@ Result<ConnectionHandle> finish_opening(ConnectionHandle connection, const Conni
     }
     pollfd socket{PQsocket(connection.get()),
                   static_cast<short>(wanted == PGRES_POLLING_READING ? POLLIN : POLLOUT), 0};
-    if (poll(&socket, 1, static_cast<int>(std::min(left, Millis(1000)).count())) == 0) continue;
+    if (options.stop.stop_requested()) return fail(ErrorCode::cancelled, "stopped");
+    if (poll(&socket, 1, static_cast<int>(std::min(left, kSlice).count())) == 0) continue;
     wanted = PQconnectPoll(connection.get());
     if (wanted == PGRES_POLLING_OK) break;
     if (wanted == PGRES_POLLING_FAILED) return fail(connect_error(connection.get(), info));
@@ -50,7 +55,7 @@ Result<ConnectionHandle> finish_opening(ConnectionHandle connection, const Conni
 void CloseConnection::operator()(pg_conn* connection) const { PQfinish(connection); }
 void ClearResult::operator()(pg_result* result) const { PQclear(result); }
 
-Result<ConnectionHandle> open_connection(const Conninfo& info, Millis timeout) {
+Result<ConnectionHandle> open_connection(const Conninfo& info, const Options& options) {
   std::vector<const char*> keywords;
   std::vector<const char*> values;
   for (size_t i = 0; i < info.keywords.size(); ++i) {
@@ -66,7 +71,7 @@ Result<ConnectionHandle> open_connection(const Conninfo& info, Millis timeout) {
   if (PQstatus(connection.get()) == CONNECTION_BAD) {
     return fail(connect_error(connection.get(), info));
   }
-  return finish_opening(std::move(connection), info, timeout);
+  return finish_opening(std::move(connection), info, options);
 }
 
 int Rows::count() const { return PQntuples(result_.get()); }
@@ -91,8 +96,8 @@ Lsn Rows::lsn(int row, int column) const { return parse_lsn(text(row, column)).v
 
 Result<Connection> Connection::open(const Options& options) {
   TRY_ASSIGN(Conninfo info, make_conninfo(options, Purpose::sql));
-  TRY_ASSIGN(ConnectionHandle handle, open_connection(info, options.connect_timeout));
-  return Connection(std::move(handle), std::move(info.redactor));
+  TRY_ASSIGN(ConnectionHandle handle, open_connection(info, options));
+  return Connection(std::move(handle), std::move(info.redactor), options);
 }
 
 Result<Rows> Connection::query(std::string_view doing, const std::string& sql,
@@ -105,14 +110,38 @@ Result<Rows> Connection::query(std::string_view doing, const std::string& sql,
     lengths.push_back(parameter.text ? static_cast<int>(parameter.text->size()) : 0);
     formats.push_back(parameter.binary ? 1 : 0);
   }
-  ResultHandle result(PQexecParams(handle_.get(), sql.c_str(), static_cast<int>(values.size()),
-                                   nullptr, values.data(), lengths.data(), formats.data(), 0));
+  PQsendQueryParams(handle_.get(), sql.c_str(), static_cast<int>(values.size()), nullptr,
+                    values.data(), lengths.data(), formats.data(), 0);
+  TRY_ASSIGN(ResultHandle result, await_result(doing));
   const ExecStatusType status = PQresultStatus(result.get());
   last_sqlstate_ = sqlstate_of(result.get());
   if (status != PGRES_TUPLES_OK && status != PGRES_COMMAND_OK) {
     return fail(server_error(handle_.get(), result.get(), redactor_, doing));
   }
   return Rows(std::move(result));
+}
+
+// A server that is cut off may keep its connection open and say nothing for ever.
+Result<ResultHandle> Connection::await_result(std::string_view doing) {
+  const SteadyTime deadline = std::chrono::steady_clock::now() + options_.receive_timeout;
+  ResultHandle last;
+  while (true) {
+    while (is_open() && PQisBusy(handle_.get()) != 0) {
+      const bool stopped = options_.stop.stop_requested();
+      if (stopped || std::chrono::steady_clock::now() >= deadline) {
+        shutdown(PQsocket(handle_.get()), SHUT_RDWR);
+        PQconsumeInput(handle_.get());  // so that the connection counts as lost
+        if (stopped) return fail(ErrorCode::cancelled, "stopped");
+        return fail(ErrorCode::retryable, fmt::format("{}: the source did not answer within {} ms",
+                                                      doing, options_.receive_timeout.count()));
+      }
+      pollfd socket{PQsocket(handle_.get()), POLLIN, 0};
+      if (poll(&socket, 1, static_cast<int>(kSlice.count())) > 0) PQconsumeInput(handle_.get());
+    }
+    ResultHandle next(PQgetResult(handle_.get()));
+    if (!next) return last;
+    last = std::move(next);
+  }
 }
 
 bool Connection::is_open() const { return PQstatus(handle_.get()) == CONNECTION_OK; }

@@ -35,7 +35,7 @@ using ResultHandle = std::unique_ptr<pg_result, ClearResult>;
 // Connects within options.connect_timeout (looking up a host name is not bounded by it).
 // Errors: config (authentication, unknown database, a DSN that can not be read), otherwise
 // retryable.
-Result<ConnectionHandle> open_connection(const Conninfo& info, Millis timeout);
+Result<ConnectionHandle> open_connection(const Conninfo& info, const Options& options);
 
 // A parameter: text, bytes as they are, or NULL.
 struct Parameter {
@@ -73,7 +73,8 @@ class Connection {
  public:
   static Result<Connection> open(const Options& options);
 
-  // One statement. `doing` begins an error's message: "read the slots".
+  // One statement. `doing` begins an error's message: "read the slots". Errors: also retryable when
+  // no answer came within options.receive_timeout; the connection is lost then.
   Result<Rows> query(std::string_view doing, const std::string& sql,
                      std::initializer_list<Parameter> parameters = {});
   // False once a query has found the connection lost.
@@ -83,11 +84,13 @@ class Connection {
   const std::string& last_sqlstate() const { return last_sqlstate_; }
 
  private:
-  Connection(ConnectionHandle handle, Redactor redactor)
-      : handle_(std::move(handle)), redactor_(std::move(redactor)) {}
+  Connection(ConnectionHandle handle, Redactor redactor, Options options)
+      : handle_(std::move(handle)), redactor_(std::move(redactor)), options_(std::move(options)) {}
+  Result<ResultHandle> await_result(std::string_view doing);
 
   ConnectionHandle handle_;
   Redactor redactor_;
+  Options options_;
   std::string last_sqlstate_;
 };
 

@@ -1,6 +1,7 @@
 // Options: how to reach one source and which slot and publication to read.
 #pragma once
 
+#include <stop_token>
 #include <string>
 
 #include "relay/base/clock.h"
@@ -23,6 +24,9 @@ struct Options {
   Millis connect_timeout{10'000};
   // A server that says nothing for this long, though asked, is taken for dead.
   Millis receive_timeout{60'000};
+  // Ends what waits for the server with `cancelled`: connecting, a query, a command. The stream
+  // itself is ended by whoever reads it.
+  std::stop_token stop;
 };
 
 // `wal_sender_timeout` 0: the server has none. At least 10 ms.

@@ -14,7 +14,7 @@
 namespace millrace::source {
 namespace {
 
-constexpr Millis kPollMost{1000};
+constexpr Millis kSlice{200};  // of a wait, so that a stop is noticed
 
 std::string text_of(const PGresult* result, int column) {
   return {PQgetvalue(result, 0, column), static_cast<size_t>(PQgetlength(result, 0, column))};
@@ -34,7 +34,7 @@ Replication::Stream::~Stream() {
 Status Replication::Stream::connect() {
   TRY_ASSIGN(Conninfo info, make_conninfo(options_, Purpose::replication));
   redactor_ = info.redactor;
-  TRY_ASSIGN(handle_, open_connection(info, options_.connect_timeout));
+  TRY_ASSIGN(handle_, open_connection(info, options_));
   version_ = PQserverVersion(handle_.get());
   PQsetNoticeReceiver(handle_.get(), on_notice, this);
   if (PQsetnonblocking(handle_.get(), 1) != 0) {
@@ -58,35 +58,43 @@ Status Replication::Stream::read_sender_timeout() {
 
 // Sends a command and waits for its first result without blocking inside libpq.
 Result<ResultHandle> Replication::Stream::command(std::string_view doing, const std::string& sql,
-                                                  std::string* sqlstate) {
+                                                  std::string* sqlstate, bool waits) {
   if (!handle_) return fail(ErrorCode::fatal, fmt::format("{}: not connected", doing));
   if (PQsendQuery(handle_.get(), sql.c_str()) == 0) {
     return fail(server_error(handle_.get(), nullptr, redactor_, doing));
   }
-  TRY_ASSIGN(ResultHandle result, await_result(doing));
+  std::optional<SteadyTime> deadline = steady_now() + options_.receive_timeout;
+  if (waits) deadline.reset();
+  TRY_ASSIGN(ResultHandle result, await_result(doing, deadline));
   const ExecStatusType status = PQresultStatus(result.get());
   if (status == PGRES_COPY_BOTH) return result;
   if (status == PGRES_TUPLES_OK || status == PGRES_COMMAND_OK) {
     while (true) {  // the null result that ends the command
-      TRY_ASSIGN(const ResultHandle rest, await_result(doing));
+      TRY_ASSIGN(const ResultHandle rest, await_result(doing, deadline));
       if (!rest) return result;
     }
   }
   if (sqlstate != nullptr) *sqlstate = sqlstate_of(result.get());
   Error error = server_error(handle_.get(), result.get(), redactor_, doing);
   while (true) {
-    const auto rest = await_result(doing);
+    const auto rest = await_result(doing, deadline);
     if (!rest || !*rest) break;
   }
   return fail(std::move(error));
 }
 
-Result<ResultHandle> Replication::Stream::await_result(std::string_view doing) {
+Result<ResultHandle> Replication::Stream::await_result(std::string_view doing,
+                                                       std::optional<SteadyTime> deadline) {
   while (true) {
+    if (options_.stop.stop_requested()) return fail(ErrorCode::cancelled, "stopped");
+    if (deadline && steady_now() >= *deadline) {
+      return fail(ErrorCode::retryable, fmt::format("{}: the source did not answer within {} ms",
+                                                    doing, options_.receive_timeout.count()));
+    }
     const int unsent = PQflush(handle_.get());
     if (unsent < 0) return fail(server_error(handle_.get(), nullptr, redactor_, doing));
     if (PQisBusy(handle_.get()) == 0) return ResultHandle(PQgetResult(handle_.get()));
-    TRY(wait_for_input(kPollMost));
+    TRY(wait_for_input(kSlice));
     if (PQconsumeInput(handle_.get()) == 0 && PQisBusy(handle_.get()) != 0) {
       return fail(server_error(handle_.get(), nullptr, redactor_, doing));
     }
@@ -109,8 +117,9 @@ Result<Identity> Replication::Stream::identify() {
 
 Result<Lsn> Replication::Stream::create_slot(bool temporary) {
   std::string sqlstate;
+  // It waits for write transactions that are open, without end.
   auto created = command(fmt::format("create slot {}", options_.slot),
-                         create_slot_command(version_, options_.slot, temporary), &sqlstate);
+                         create_slot_command(version_, options_.slot, temporary), &sqlstate, true);
   if (!created) {
     Error error = std::move(created).error();
     if (sqlstate == "42710") return fail(std::move(error).with_code(ErrorCode::refused));

@@ -69,8 +69,8 @@ class Replication::Stream {
 
  private:
   Result<ResultHandle> command(std::string_view doing, const std::string& sql,
-                               std::string* sqlstate = nullptr);
-  Result<ResultHandle> await_result(std::string_view doing);
+                               std::string* sqlstate = nullptr, bool waits = false);
+  Result<ResultHandle> await_result(std::string_view doing, std::optional<SteadyTime> deadline);
   Status read_sender_timeout();
   Error start_error(Error error, const std::string& sqlstate) const;
 
