@@ -2,15 +2,16 @@
 //
 //   closed ──applied()──► idle ──begin()──► open ──write()*──► open ──commit()──► idle
 //                          ▲                  └──── any error but conflict, rollback() ───┘
-// A lost connection leads back to `closed` from anywhere; only applied(), setup(), set_origin(),
-// check() and teardown() connect again, so that a caller always re-reads what was applied after a
-// loss.
+// A lost connection leads back to `closed` from anywhere; only lock_applier(), applied(), setup(),
+// set_origin(), check() and teardown() connect again, so that a caller always re-reads what was
+// applied after a loss.
 #pragma once
 
 #include <memory>
 #include <mutex>
 #include <string>
 
+#include "connectors/postgres/applier_lock.h"
 #include "connectors/postgres/connection.h"
 #include "connectors/postgres/plan_writer.h"
 #include "connectors/postgres/target.h"
@@ -21,6 +22,7 @@ class PostgresTarget : public sink::Target, public sink::LetterBox {
  public:
   explicit PostgresTarget(Options options) : options_(std::move(options)) {}
 
+  Status lock_applier() override;
   Result<std::optional<sink::Applied>> applied() override;
   Status setup(std::span<const TableSchemaPtr> source_tables, std::string* print) override;
   Status set_origin(const sink::Applied& origin) override;
@@ -48,6 +50,7 @@ class PostgresTarget : public sink::Target, public sink::LetterBox {
 
  private:
   Status connect();
+  Session session() const;
   Result<std::optional<sink::Applied>> read_applied();
   Status moved_error(const sink::Applied& expected);
   Status run_locked(std::string* print, bool setting_up,
@@ -63,6 +66,7 @@ class PostgresTarget : public sink::Target, public sink::LetterBox {
   std::mutex connection_mutex_;  // guards the pointer against interrupt(), not the session
   std::shared_ptr<Connection> connection_;
   std::unique_ptr<PlanWriter> writer_;
+  Session locked_;  // the last session that had the applier lock; pid 0: none had
   bool open_ = false;
   bool savepoint_fresh_ = false;  // begin() has just set it
   bool constraints_now_ = false;  // a deferred one failed: the next attempt checks at once

@@ -62,6 +62,18 @@ Status PostgresTarget::connect() {
   return {};
 }
 
+Status PostgresTarget::lock_applier() {
+  TRY(connect());
+  if (locked_ == session()) return {};
+  TRY(take_applier_lock(*connection_, options_.pipeline, locked_));
+  locked_ = session();
+  return {};
+}
+
+Session PostgresTarget::session() const {
+  return {connection_->backend_pid(), connection_->backend_start()};
+}
+
 Result<std::optional<Applied>> PostgresTarget::applied() {
   TRY(connect());
   return read_applied();
@@ -156,9 +168,15 @@ Status PostgresTarget::begin(const Applied& expected, const Applied& next) {
   if (!connection_ || !connection_->alive()) {
     return fail(ErrorCode::retryable, "the target is not connected");
   }
+  if (locked_.pid != 0 && locked_ != session()) {
+    return fail(ErrorCode::retryable, "the session that held the applier lock was lost");
+  }
   if (open_) rollback();
   writer_->begin(next.epoch);
   // The update comes first: its row lock makes a second applier wait here, and then find 0 rows.
+  // Behind a pooler that hands transactions to any session, this one need not hold the lock.
+  const std::string in_session =
+      locked_.pid == 0 ? "" : fmt::format(" AND pg_backend_pid() = {}", locked_.pid);
   const auto replies = connection_->run_all(fmt::format(
       "BEGIN; SET CONSTRAINTS ALL {}; UPDATE millrace.applied SET ({}) = ROW({}) WHERE "
       "pipeline = {} "
@@ -167,7 +185,7 @@ Status PostgresTarget::begin(const Applied& expected, const Applied& next) {
       constraints_now_ ? "IMMEDIATE" : "DEFERRED", kAppliedColumns,
       applied_values(*connection_, next), connection_->literal(options_.pipeline),
       expected.watermark.timeline, to_string(expected.watermark.end_lsn), expected.token.value,
-      expected.manifest_offset, letters_ready_ ? " RETURNING parked_edits" : "",
+      expected.manifest_offset, in_session + (letters_ready_ ? " RETURNING parked_edits" : ""),
       mutated("no_atomic") ? " COMMIT; BEGIN;" : ""));
   open_ = true;
   if (!replies.back().ok()) {
@@ -188,6 +206,14 @@ Status PostgresTarget::moved_error(const Applied& expected) {
                 "the target's applied position is gone: millrace.applied has no row for pipeline " +
                     options_.pipeline,
                 "it was torn down or restored; millrace setup, and a new copy of the data");
+  }
+  if ((*found)->watermark == expected.watermark && (*found)->token == expected.token &&
+      (*found)->manifest_offset == expected.manifest_offset) {
+    return fail(ErrorCode::config,
+                fmt::format("the target's transactions run in other sessions than {}, which holds "
+                            "the applier lock: a pooler in transaction mode stands between",
+                            locked_.pid),
+                "let target.dsn reach the server itself, or a pooler in session mode");
   }
   return fail(
       ErrorCode::refused,

@@ -299,6 +299,7 @@ pipeline::ApplyOptions Process::apply_options() {
   options.group_bytes = config_.apply.group.bytes;
   options.after_capture = captures();
   options.group_wait = config_.apply.group.wait;
+  options.applier_wait = config_.target.applier_wait;
   options.exit_on_stop = exits_on_stop();
   options.park = config_.target.on_bad_row == config::OnBadRow::park;
   options.parked_max = config_.target.max_parked;

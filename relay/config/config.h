@@ -83,6 +83,7 @@ struct TargetOptions {
   uint64_t max_parked = 0;  // rows
   Constraints constraints{};
   SynchronousCommit synchronous_commit{};
+  Millis applier_wait{};  // how long to wait for a target that another instance applies to
 };
 
 struct ColumnMapping {

@@ -220,6 +220,8 @@ std::vector<Option> target_options() {
       {"target.synchronous_commit", "on", false,
        choice<&C::target, &T::synchronous_commit>(kSynchronousCommit),
        "Of the applying session; with off a crash of the target can undo what counts as applied."},
+      {"target.applier_wait", "30s", false, time<&C::target, &T::applier_wait>(Millis(0), kHour),
+       "How long to wait for a target that another instance applies to before giving up with 4."},
   };
 }
 

@@ -17,6 +17,7 @@ namespace {
 constexpr Millis kFollowWait{100};
 constexpr Millis kParkedEvery{2000};
 constexpr Millis kTellEvery{5000};  // a hot key parks with every transaction
+constexpr Millis kApplierRetry{200};
 constexpr size_t kManifestsInOneTransaction = 1000;
 
 Error gap(const Watermark& applied, const Manifest& manifest, LogOffset offset) {
@@ -70,6 +71,7 @@ Status Apply::attempt(std::stop_token stop) {
   while (options_.after_capture && !shared_.capturing()) {
     if (!sleep_for(stop, kFollowWait / 5)) return fail(ErrorCode::cancelled, "stopped");
   }
+  TRY(take_target(stop));
   TRY(locate(stop));
   while (!stop.stop_requested()) {
     if (goal_reached()) return {};
@@ -92,11 +94,39 @@ bool Apply::goal_reached() const {
   return options_.goal && applied_.watermark.end_lsn >= *options_.goal;
 }
 
+// Another instance may be one that was killed, and whose session the target has not noticed to be
+// dead: it is waited for a little. One that has applied since we last looked is our successor.
+Status Apply::take_target(std::stop_token stop) {
+  const auto deadline = clock_.now() + options_.applier_wait;
+  while (true) {
+    auto locked = target_.lock_applier();
+    if (locked || locked.error().code() != ErrorCode::refused) return locked;
+    TRY_ASSIGN(const auto found, target_.applied());
+    TRY(check_not_overtaken(found));
+    if (clock_.now() >= deadline) return locked;
+    board_.failing("apply", HealthState::blocked, locked.error().describe());
+    if (!sleep_for(stop, kApplierRetry)) return fail(ErrorCode::cancelled, "stopped");
+  }
+}
+
+// A target that went back (restored, failed over) is caught up with; one that went on without us
+// has another applier.
+Status Apply::check_not_overtaken(const std::optional<sink::Applied>& found) const {
+  if (own_reach_.end_lsn == Lsn{} || !found || found->watermark.end_lsn <= own_reach_.end_lsn)
+    return {};
+  return fail(ErrorCode::refused,
+              "another instance applied up to " + to_string(found->watermark) + " (manifest " +
+                  std::to_string(found->manifest_offset) + "), this one had come to " +
+                  to_string(own_reach_),
+              "stop the other instance of this pipeline");
+}
+
 Status Apply::locate(std::stop_token stop) {
   pending_.clear();
   pending_rows_ = 0;
   claims_ = ClaimTracker();
   TRY_ASSIGN(auto applied, target_.applied());
+  TRY(check_not_overtaken(applied));
   TRY(load_parked());
   TRY_ASSIGN(std::shared_ptr<log::Reader> reader, log_.reader());
   {
@@ -105,7 +135,7 @@ Status Apply::locate(std::stop_token stop) {
   }
   if (!applied) return locate_origin(stop);
   applied_ = *applied;
-  reach_ = applied_.watermark;
+  reach_ = own_reach_ = applied_.watermark;
   shared_.set_applied(applied_.watermark);
   board_.applied(applied_.watermark);
   TRY_ASSIGN(const auto bounds, reader_->control_bounds());
@@ -156,7 +186,7 @@ Status Apply::locate_origin(std::stop_token stop) {
                          manifest->token, entry->offset,   TimeMicros{}};
     TRY(target_.set_origin(origin));
     applied_ = origin;
-    reach_ = origin.watermark;
+    reach_ = own_reach_ = origin.watermark;
     shared_.set_applied(applied_.watermark);
     board_.applied(applied_.watermark);
     return {};
@@ -214,6 +244,7 @@ Status Apply::apply_pending() {
   next.token = last.manifest.token;
   next.manifest_offset = last.offset;
   TRY(write_pending(next));
+  own_reach_ = next.watermark;
   MILLRACE_FAILPOINT(apply_commit);
   TRY(target_.commit());
   MILLRACE_FAILPOINT(apply_committed);

@@ -47,6 +47,7 @@ struct ApplyOptions {
   uint64_t parked_max = 10'000;  // more of them stop it too
   std::optional<Lsn> goal;     // run() returns once the applied watermark has reached it
   Millis stopped_retry{3000};
+  Millis applier_wait{30'000};  // for a target that another instance applies to
   // Called after each commit, with the last manifest of the transaction.
   std::function<void(const sink::Applied&, const Manifest&)> on_applied;
 };
@@ -65,6 +66,8 @@ class Apply {
  private:
   Status attempt(std::stop_token stop);
   void interrupt_reader();
+  Status take_target(std::stop_token stop);
+  Status check_not_overtaken(const std::optional<sink::Applied>& found) const;
   Status locate(std::stop_token stop);
   Status locate_origin(std::stop_token stop);
   // Reads entries into pending_ until a group's worth is there or nothing more has arrived.
@@ -89,6 +92,7 @@ class Apply {
   SchemaCache schemas_;
   ClaimTracker claims_;
   sink::Applied applied_;  // as the target has it
+  Watermark own_reach_;    // the furthest that a transaction of ours may have brought the target
   Watermark reach_;        // … and with pending_ applied
   std::vector<Published> pending_;
   uint64_t pending_rows_ = 0;

@@ -2,7 +2,7 @@
 //
 // Invariant: rows and the applied position move in one target transaction, or not at all, and the
 // position moves by compare-and-set, so that a second applier aborts. The only truth about what was
-// applied is what applied() reads back.
+// applied is what applied() reads back, to whoever is the applier.
 //
 // A transaction: begin → write* → commit; any error but `conflict` and `rejected` leaves it rolled
 // back.
@@ -91,6 +91,10 @@ class Target {
  public:
   virtual ~Target() = default;
 
+  // (Re)connects where needed and makes this the pipeline's applier, for as long as the connection
+  // lives. What applied() reads from here on is final. Errors: refused while another instance is
+  // the applier; says which. It does not wait.
+  virtual Status lock_applier() = 0;
   // (Re)connects where needed and reads the applied row; nullopt when this pipeline has none yet.
   virtual Result<std::optional<Applied>> applied() = 0;
 

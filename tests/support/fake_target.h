@@ -24,7 +24,14 @@ class FakeTarget final : public sink::Target {
   bool fail_next_commit = false;  // the next commit does not happen
   std::optional<Error> reject;    // write() answers with this
   std::function<void()> before_begin;
+  std::function<void(int)> before_lock;  // is told how often it was called before
+  bool locked_by_other = false;
 
+  Status lock_applier() override {
+    if (before_lock) before_lock(locks_++);
+    if (locked_by_other) return fail(ErrorCode::refused, "another instance applies");
+    return {};
+  }
   Result<std::optional<sink::Applied>> applied() override { return committed; }
   Status setup(std::span<const TableSchemaPtr>, std::string*) override { return {}; }
   Status set_origin(const sink::Applied& origin) override {
@@ -73,6 +80,7 @@ class FakeTarget final : public sink::Target {
   void interrupt() override {}
 
  private:
+  int locks_ = 0;
   sink::Applied next_;
   std::map<std::string, int> written_;
 };

@@ -96,6 +96,65 @@ TEST_CASE("begin: a second instance waits for the first one's transaction, then 
   CHECK(outcome.error().code() == ErrorCode::refused);
 }
 
+TEST_CASE("lock_applier: one session has it, the other is told which, and has it afterwards") {
+  World world;
+  plain(world);
+  world.options.application_name = "millrace shop";
+  auto first = open_target(world.options);
+  REQUIRE(first->lock_applier());
+  REQUIRE(first->lock_applier());
+  auto second = open_target(world.options);
+  const Status status = second->lock_applier();
+  REQUIRE_FALSE(status);
+  CHECK(status.error().code() == ErrorCode::refused);
+  const std::string pid = world.db().one(
+      "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND database = (SELECT oid FROM "
+      "pg_database WHERE datname = current_database())");
+  CHECK(status.error().describe().find("pg_terminate_backend(" + pid + ")") != std::string::npos);
+  CHECK(status.error().message().find("application millrace shop") != std::string::npos);
+  world.options.pipeline = "another";
+  CHECK(open_target(world.options)->lock_applier());
+  first.reset();
+  Status taken;
+  for (int i = 0; i < 100 && !(taken = second->lock_applier()); ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  }
+  CHECK(taken);
+  CHECK(second->applied());
+}
+
+TEST_CASE("begin: a session that lost the applier lock applies nothing more") {
+  World world;
+  plain(world);
+  REQUIRE(world.target->lock_applier());
+  const auto start = world.target->applied();
+  world.db().run(
+      "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'millrace'");
+  for (int i = 0; i < 100 && !world.target->applied(); ++i) {  // in a new session, without the lock
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  }
+  REQUIRE(world.target->applied());
+  const Status status = world.target->begin(**start, after(**start));
+  REQUIRE_FALSE(status);
+  CHECK(status.error().code() == ErrorCode::retryable);
+  REQUIRE(world.target->lock_applier());
+  REQUIRE(world.target->begin(**start, after(**start)));
+  CHECK(world.target->commit());
+}
+
+TEST_CASE("write: a target that works is waited for, and is not taken for dead") {
+  World world;
+  world.options.network_timeout = Millis(1000);
+  const auto t = plain(world);
+  world.db().run(
+      "CREATE FUNCTION dst.slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM "
+      "pg_sleep(3); RETURN NEW; END'; CREATE TRIGGER slow BEFORE INSERT ON dst.t FOR EACH ROW "
+      "EXECUTE FUNCTION dst.slow()");
+  History h;
+  h.insert(t, {text("1"), text("a"), null()});
+  CHECK(world.apply_error(h) == "");
+}
+
 TEST_CASE("begin: refused when the applied row is gone") {
   World world;
   plain(world);

@@ -27,6 +27,7 @@ struct Fixture {
   TableSchemaPtr table = events();
   Shared shared;
   StatusBoard board{"shop", "all"};
+  Millis applier_wait{15'000};
 
   Publisher make_publisher() {
     PublisherOptions options;
@@ -61,6 +62,7 @@ struct Fixture {
     options.goal = Lsn{lsn};
     options.exit_on_stop = true;
     options.group_rows = 2;
+    options.applier_wait = applier_wait;
     Apply apply(log, target, system_clock(), options, shared, board);
     return apply.run(stop.get_token());
   }
@@ -187,6 +189,51 @@ TEST_CASE_FIXTURE(Fixture, "Apply: an applier whose target somebody else has mov
   REQUIRE_FALSE(applied);
   CHECK(applied.error().code() == ErrorCode::refused);
   CHECK(target.rows.empty());
+}
+
+TEST_CASE_FIXTURE(Fixture,
+                  "Apply: one that was cut off and finds the target further on is refused") {
+  auto publisher = publisher_at(100, true);
+  transaction(publisher, 200, 1);
+  target.fail_next_commit = true;
+  target.before_lock = [&](int before) {
+    if (before == 1) target.committed->watermark.end_lsn = Lsn{408};
+  };
+  const auto applied = apply_until(208);
+  REQUIRE_FALSE(applied);
+  CHECK(applied.error().code() == ErrorCode::refused);
+  CHECK(target.rows.empty());
+}
+
+TEST_CASE_FIXTURE(Fixture, "Apply: a target that went back is caught up with") {
+  auto publisher = publisher_at(100, true);
+  transaction(publisher, 200, 1);
+  transaction(publisher, 300, 1);
+  REQUIRE(apply_until(208));
+  target.fail_next_commit = true;
+  target.before_lock = [&](int before) {
+    if (before == 1) target.committed->watermark.end_lsn = Lsn{100};
+  };
+  REQUIRE(apply_until(308));
+  CHECK(target.committed->watermark.end_lsn == Lsn{308});
+}
+
+TEST_CASE_FIXTURE(Fixture,
+                  "Apply: a target of another instance is waited for a little, then refused") {
+  auto publisher = publisher_at(100, true);
+  transaction(publisher, 200, 1);
+  applier_wait = Millis(300);
+  target.locked_by_other = true;
+  const auto began = system_clock().now();
+  const auto applied = apply_until(208);
+  REQUIRE_FALSE(applied);
+  CHECK(applied.error().code() == ErrorCode::refused);
+  CHECK(system_clock().now() - began >= Millis(300));
+  CHECK(target.rows.empty());
+  target.before_lock = [&](int before) { target.locked_by_other = before < 5; };
+  applier_wait = Millis(15'000);
+  REQUIRE(apply_until(208));
+  check_each_row_once(1);
 }
 
 }  // namespace

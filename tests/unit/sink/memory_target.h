@@ -61,6 +61,7 @@ class MemoryTarget : public Target {
     return {};
   }
 
+  Status lock_applier() override { return {}; }
   Result<std::optional<Applied>> applied() override { return std::optional<Applied>(); }
   Status setup(std::span<const TableSchemaPtr>, std::string*) override { return {}; }
   Status set_origin(const Applied&) override { return {}; }
