@@ -86,7 +86,12 @@ Capture::~Capture() = default;
 Status Capture::run(std::stop_token stop) {
   const StageOptions stage{"capture", options_.exit_on_stop, options_.stopped_retry};
   options_.source.stop = stop;
-  return run_stage(stage, board_, backoff_, stop, [&] { return attempt(stop); });
+  return run_stage(stage, board_, backoff_, stop, [&]() -> Status {
+    auto done = attempt(stop);
+    if (done || !begun_ || done.error().code() != ErrorCode::config) return done;
+    // It has worked with this config: what is wrong (a password, a right) was changed over there.
+    return fail(std::move(done).error().with_code(ErrorCode::retryable));
+  });
 }
 
 Status Capture::attempt(std::stop_token stop) {
@@ -103,6 +108,7 @@ Status Capture::attempt(std::stop_token stop) {
                                    {"from", to_string(from.watermark)},
                                    {"token", publisher_->token().value},
                                    {"log", log_.describe()}});
+  begun_ = true;
   shared_.set_capturing();
   board_.running("capture");
   backoff_.reset();

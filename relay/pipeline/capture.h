@@ -95,6 +95,7 @@ class Capture {
   SteadyTime last_keepalive_request_;
   SteadyTime last_published_at_;
   Lsn acknowledged_;
+  bool begun_ = false;  // the stream was reached once, so the config fits
   Backoff backoff_;
 };
 
