@@ -10,6 +10,7 @@
 #include <librdkafka/rdkafka.h>
 
 #include "relay/base/logging.h"
+#include "relay/log/kafka/steady_wait.h"
 
 namespace millrace::log::kafka {
 namespace {
@@ -158,6 +159,7 @@ std::string error_text(int error) {
 }
 
 Result<std::unique_ptr<Client>> Client::make(const KafkaOptions& options, Role role) {
+  wait_steadily();
   std::unique_ptr<Client> client(new Client(options));
   std::unique_ptr<rd_kafka_conf_t, decltype(&rd_kafka_conf_destroy)> conf(rd_kafka_conf_new(),
                                                                           rd_kafka_conf_destroy);

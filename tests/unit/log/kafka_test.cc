@@ -105,6 +105,48 @@ TEST_CASE("Producer: passing broker errors are retried, in order, without a gap 
   for (size_t i = 0; i < 500; i++) CHECK(rows.records[i].second == std::to_string(i));
 }
 
+TEST_CASE("Producer, Reader: leaders that move lose nothing, double nothing and keep the order") {
+  MockCluster cluster(3);
+  KafkaOptions options = options_for(cluster);
+  auto log = must(open_kafka(options));
+  auto producer = must(log->producer());
+  auto reader = must(log->reader());
+  Reports reports;
+  for (GroupId group = 1; group <= 12; ++group) {
+    for (int i = 0; i < 100; i++) append(*producer, reports, group, "t", "", std::to_string(i));
+    must(producer->seal(group));
+    // Also while records are on their way.
+    const int broker = 1 + static_cast<int>(group % 3);
+    cluster.move_leader("t", 0, broker);
+    reports.wait(*producer, group, 0);
+    const Rows rows = read(*reader, reports.groups[group].at(0));
+    REQUIRE(rows.records.size() == 100);
+    for (size_t i = 0; i < 100; i++) CHECK(rows.records[i].second == std::to_string(i));
+  }
+}
+
+TEST_CASE("Producer: too few replicas are waited for, however long") {
+  MockCluster cluster;
+  auto log = must(open_kafka(options_for(cluster)));
+  auto producer = must(log->producer());
+  write_one(*producer, 1, "first");
+  std::vector<rd_kafka_resp_err_t> errors(60, RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS);
+  for (size_t i = 1; i < errors.size(); i += 2) {
+    errors[i] = RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS_AFTER_APPEND;
+  }
+  rd_kafka_mock_push_request_errors_array(cluster.get(), 0 /* Produce */, errors.size(),
+                                          errors.data());
+  Reports reports;
+  for (int i = 0; i < 50; i++) append(*producer, reports, 2, "t", "", std::to_string(i));
+  must(producer->seal(2));
+  CHECK(must(producer->poll(Millis(300))).empty());
+  reports.wait(*producer, 1, 0);
+  auto reader = must(log->reader());
+  const Rows rows = read(*reader, reports.groups[2].at(0));
+  REQUIRE(rows.records.size() == 50);
+  for (size_t i = 0; i < 50; i++) CHECK(rows.records[i].second == std::to_string(i));
+}
+
 TEST_CASE("Producer: a lasting broker error kills it, with the broker's words") {
   MockCluster cluster;
   auto log = must(open_kafka(options_for(cluster)));

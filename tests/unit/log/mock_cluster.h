@@ -11,11 +11,11 @@ namespace millrace::log::contract {
 
 class MockCluster {
  public:
-  MockCluster() {
+  explicit MockCluster(int brokers = 1) {
     char text[256];
     handle_ = rd_kafka_new(RD_KAFKA_PRODUCER, rd_kafka_conf_new(), text, sizeof(text));
     if (handle_ == nullptr) throw std::runtime_error(text);
-    cluster_ = rd_kafka_mock_cluster_new(handle_, 1);
+    cluster_ = rd_kafka_mock_cluster_new(handle_, brokers);
   }
   ~MockCluster() {
     rd_kafka_mock_cluster_destroy(cluster_);
@@ -27,6 +27,9 @@ class MockCluster {
   std::string brokers() const { return rd_kafka_mock_cluster_bootstraps(cluster_); }
   void create_topic(const std::string& name, int partitions) {
     rd_kafka_mock_topic_create(cluster_, name.c_str(), partitions, 1);
+  }
+  void move_leader(const std::string& topic, int partition, int broker) {
+    rd_kafka_mock_partition_set_leader(cluster_, topic.c_str(), partition, broker);
   }
   rd_kafka_mock_cluster_t* get() { return cluster_; }
 
