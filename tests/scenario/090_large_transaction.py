@@ -11,6 +11,7 @@ ROWS = 1_000_000
 RSS_MB_MAX = 160
 
 
+@pytest.mark.fault(10)
 @pytest.mark.parametrize("kind", ["insert", "mixed"])
 def test_a_million_rows(world, kind):
     relay = stream_of(world, ["public.big"],
@@ -50,6 +51,7 @@ def test_a_million_rows(world, kind):
     assert relay.terminate()[0] == 0
 
 
+@pytest.mark.fault(1, 10)
 def test_killed_in_the_middle(world):
     """A kill while the rows stream leaves orphans that nothing names; the next attempt is whole."""
     relay = stream_of(world, ["public.big"], "create table public.big (id int primary key, b text)")

@@ -5,6 +5,8 @@ they must be so in every snapshot of the target, thousands of them, and at the e
 import random
 import time
 
+import pytest
+
 from support.load import TABLES, Pgbench, TornStateOracle, init_tpcb, small_tpcb
 
 ACCOUNTS = 1000
@@ -24,7 +26,8 @@ def test_oracle_sees_a_torn_state(world):
     assert oracle.stop().torn
 
 
-def test_never_torn_while_killed(world):
+@pytest.mark.fault(1)
+def test_never_torn_while_killed(world, recovery):
     init_tpcb(world.source, world.target, accounts=ACCOUNTS)
     relay = world.relay(TABLES)
     relay.setup()
@@ -38,7 +41,9 @@ def test_never_torn_while_killed(world):
         relay.start()
     assert bench.running(), "the load ended before the last kill: the test shows too little"
     bench.wait()
-    world.wait_same(*TABLES, timeout_s=60)
+    with recovery():
+        world.wait_same(*TABLES, timeout_s=60)
+    recovery.tries = KILLS
     oracle.stop().assert_never_torn(snapshots_min=3000)
     assert oracle.distinct > 100, f"only {oracle.distinct} states were seen: the target hardly moved"
     assert relay.terminate()[0] == 0

@@ -2,13 +2,16 @@
 import random
 import time
 
+import pytest
+
 from support.load import TABLES, Pgbench, TornStateOracle, init_tpcb, small_tpcb
 
 ACCOUNTS = 1000
 KILLS = 22
 
 
-def test_never_torn_while_either_role_is_killed(world):
+@pytest.mark.fault(1)
+def test_never_torn_while_either_role_is_killed(world, recovery):
     init_tpcb(world.source, world.target, accounts=ACCOUNTS)
     relay = world.relay(TABLES, kafka=True)
     relay.setup()
@@ -23,7 +26,9 @@ def test_never_torn_while_either_role_is_killed(world):
         relay.start(role)
     assert bench.running(), "the load ended before the last kill: the test shows too little"
     bench.wait()
-    world.wait_same(*TABLES, timeout_s=60)
+    with recovery():
+        world.wait_same(*TABLES, timeout_s=60)
+    recovery.tries = KILLS
     oracle.stop().assert_never_torn(snapshots_min=3000)
     assert oracle.distinct > 100, f"only {oracle.distinct} states were seen: the target hardly moved"
     assert relay.terminate("capture")[0] == 0

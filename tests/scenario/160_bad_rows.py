@@ -26,6 +26,7 @@ def start(world):
     return relay
 
 
+@pytest.mark.fault(13)
 @pytest.mark.parametrize("case", CASES)
 def test_stops_and_goes_on_by_itself(world, case):
     before, damage, mend, word = CASES[case]
@@ -65,6 +66,7 @@ def test_until_caught_up_ends_with_1(world):
     world.assert_same("t")
 
 
+@pytest.mark.fault(13)
 def test_one_bad_row_among_many_is_found(world):
     relay = start(world)
     world.target.execute("alter table t add constraint small check (n < 1000)")
@@ -77,6 +79,7 @@ def test_one_bad_row_among_many_is_found(world):
     world.wait_same("t")
 
 
+@pytest.mark.fault(13)
 def test_row_of_a_key_that_is_taken_at_the_target(world):
     """A unique index that only the target has: the constraint and the key are named."""
     relay = start(world)

@@ -1,8 +1,12 @@
 """170 Source, target and broker restart and crash under the relay: it tries again, and nothing is lost or doubled."""
+import random
+import threading
 import time
 
+import psycopg2
 import pytest
 
+from support.children import wait_until
 from support.load import TABLES, Pgbench, TornStateOracle, init_tpcb, small_tpcb
 from support.world import stream_of
 
@@ -16,8 +20,9 @@ def feed(world, first):
 
 
 @pytest.mark.parametrize("mode", ["fast", "immediate", "kill"])
-@pytest.mark.parametrize("side", ["source", "target"])
-def test_server_restarts(world, side, mode):
+@pytest.mark.parametrize("side", [pytest.param("source", marks=pytest.mark.fault(6)),
+                                  pytest.param("target", marks=pytest.mark.fault(11))])
+def test_server_restarts(world, recovery, side, mode):
     relay = stream_of(world, ["public.t", "public.events"], DDL)
     relay.start(ready=True)
     feed(world, 0)
@@ -27,14 +32,16 @@ def test_server_restarts(world, side, mode):
         server.start()
     else:
         server.restart(mode)
-    feed(world, 1000)
-    world.wait_same("t", "events")
+    with recovery():
+        feed(world, 1000)
+        world.wait_same("t", "events")
     assert relay.running()
     feed(world, 2000)
     world.wait_same("t", "events")
 
 
-def test_target_away_for_a_while(world):
+@pytest.mark.fault(11)
+def test_target_away_for_a_while(world, recovery):
     relay = stream_of(world, ["public.t", "public.events"], DDL)
     relay.start(ready=True)
     feed(world, 0)
@@ -45,23 +52,27 @@ def test_target_away_for_a_while(world):
     assert "target" in status["health"]["why"] or "apply" in status["health"]["why"]
     assert relay.get("/readyz")[0] == 503
     world.target.server.start()
-    world.wait_same("t", "events")
+    with recovery():
+        world.wait_same("t", "events")
     relay.wait_status(lambda s: s["health"]["state"] == "ok", 20, "health is ok again")
 
 
-def test_source_away_at_the_start(world):
+@pytest.mark.fault(6)
+def test_source_away_at_the_start(world, recovery):
     relay = stream_of(world, ["public.t", "public.events"], DDL)
     world.source.server.stop("fast")
     relay.start()
     time.sleep(1.5)
     assert relay.running()
     world.source.server.start()
-    feed(world, 0)
-    world.wait_same("t", "events")
+    with recovery():
+        feed(world, 0)
+        world.wait_same("t", "events")
 
 
+@pytest.mark.fault(4)
 @pytest.mark.parametrize("how", ["stop", "kill"])
-def test_broker_restarts(world, how):
+def test_broker_restarts(world, recovery, how):
     relay = stream_of(world, ["public.t", "public.events"], DDL, kafka=True)
     relay.start(ready=True)
     feed(world, 0)
@@ -70,11 +81,13 @@ def test_broker_restarts(world, how):
     time.sleep(2)
     assert relay.running()
     world.kafka.start()
-    feed(world, 2000)
-    world.wait_same("t", "events", timeout_s=60)
+    with recovery():
+        feed(world, 2000)
+        world.wait_same("t", "events", timeout_s=60)
 
 
-def test_connections_killed_under_load(world):
+@pytest.mark.fault(3)
+def test_connections_killed_under_load(world, recovery):
     init_tpcb(world.source, world.target, accounts=1000)
     relay = world.relay(TABLES)
     relay.setup()
@@ -90,11 +103,14 @@ def test_connections_killed_under_load(world):
                                  "current_database() and pid <> pg_backend_pid() and query !~ 'abalance.*tbalance'"
                                  " and backend_type = 'client backend' and application_name ~* 'millrace'")
     bench.wait()
-    world.wait_same(*TABLES)
+    with recovery():
+        world.wait_same(*TABLES)
+    recovery.tries = 12
     oracle.stop().assert_never_torn(200)
 
 
-def test_deadlocks_and_lock_timeouts_at_the_target(world):
+@pytest.mark.fault(12)
+def test_lock_timeouts_at_the_target(world, recovery):
     relay = stream_of(world, ["public.t", "public.events"], DDL)
     world.target.execute(f"alter database {world.target.database} set lock_timeout = '300ms'")
     relay.start(ready=True)
@@ -102,5 +118,73 @@ def test_deadlocks_and_lock_timeouts_at_the_target(world):
         cursor.execute("lock table t in access exclusive mode")
         feed(world, 0)
         time.sleep(1.5)
-    world.wait_same("t", "events")
+    with recovery():
+        world.wait_same("t", "events")
     assert relay.running()
+
+
+class Rivals:
+    """Sessions of the target that lock rows of the applier's tables in random order, each transaction the other way."""
+
+    def __init__(self, database, count):
+        self.database, self.stopped, self.error = database, threading.Event(), None
+        self.threads = [threading.Thread(target=self._run, args=(random.Random(i),), daemon=True) for i in range(count)]
+        for thread in self.threads:
+            thread.start()
+
+    def _run(self, dice):
+        connection = self.database.connect(autocommit=False)
+        tables = ["pgbench_accounts where aid <= 300", "pgbench_tellers", "pgbench_branches"]
+        while not self.stopped.is_set():
+            dice.shuffle(tables)
+            try:
+                with connection.cursor() as cursor:
+                    for table in tables:
+                        cursor.execute(f"select from {table} for update")
+                        time.sleep(dice.uniform(0, 0.02))
+                connection.commit()
+            except psycopg2.Error as error:
+                connection.rollback()
+                if not isinstance(error, psycopg2.OperationalError):
+                    self.error = error
+                    break
+            time.sleep(dice.uniform(0, 0.1))
+        connection.close()
+
+    def stop(self):
+        self.stopped.set()
+        for thread in self.threads:
+            thread.join(20)
+        if self.error:
+            raise self.error
+
+
+@pytest.mark.fault(12)
+def test_deadlocks_and_serialization_failures_at_the_target(world, recovery):
+    """A batch that loses is applied again as a whole: no snapshot is torn, and history, without a key, is exact."""
+    init_tpcb(world.source, world.target, accounts=1000)
+    world.target.execute(f"alter database {world.target.database} set deadlock_timeout = '20ms'")
+    world.target.execute("create function public.unlucky() returns trigger language plpgsql as $$ begin if random() < 0.1 "
+                         "then raise sqlstate '40001' using message = 'could not serialize access'; end if; return null; "
+                         "end $$; create trigger unlucky after insert on pgbench_history for each statement execute "
+                         "function public.unlucky()")
+    relay = world.relay(TABLES)
+    relay.setup()
+    relay.start(ready=True)
+    oracle = TornStateOracle(world.target, pause_s=0.005).start()
+    rivals = Rivals(world.target, 3)
+    bench = Pgbench(world.source, seconds=120, rate=200, script=small_tpcb(1000))
+
+    def enough():
+        world.assert_running()
+        text = relay.log_text()
+        return text.count("deadlock detected") >= 3 and text.count("could not serialize") >= 10
+    try:
+        wait_until(enough, 90, "the applier has lost often enough", 0.2)
+    finally:
+        bench.stop()
+        rivals.stop()
+    with recovery():
+        world.wait_same(*TABLES, timeout_s=60)
+    recovery.tries = relay.status()["totals"]["retries"]
+    oracle.stop().assert_never_torn(100)

@@ -8,6 +8,7 @@ from support.load import TABLES, Pgbench, init_tpcb
 from support.world import stream_of
 
 
+@pytest.mark.fault(18)
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_under_load(world, number):
     init_tpcb(world.source, world.target)
@@ -28,6 +29,7 @@ def test_under_load(world, number):
     world.wait_same(*TABLES)
 
 
+@pytest.mark.fault(18)
 def test_while_the_target_holds_a_lock(world):
     relay = stream_of(world, ["public.t"], "create table public.t (id int primary key)")
     relay.start(ready=True)
@@ -41,6 +43,7 @@ def test_while_the_target_holds_a_lock(world):
     world.assert_same("t")
 
 
+@pytest.mark.fault(18)
 def test_in_the_middle_of_a_large_transaction(world):
     relay = stream_of(world, ["public.t"], "create table public.t (id int primary key, v text)")
     relay.start(ready=True)
@@ -52,6 +55,7 @@ def test_in_the_middle_of_a_large_transaction(world):
     world.assert_same("t")
 
 
+@pytest.mark.fault(18)
 @pytest.mark.parametrize("away", ["source", "target"])
 def test_while_a_server_is_away(world, away):
     relay = stream_of(world, ["public.t"], "create table public.t (id int primary key)")
@@ -63,6 +67,7 @@ def test_while_a_server_is_away(world, away):
     getattr(world, away).server.start()
 
 
+@pytest.mark.fault(18)
 def test_while_the_broker_is_away(world):
     relay = stream_of(world, ["public.t"], "create table public.t (id int primary key)", kafka=True)
     relay.start(ready=True)

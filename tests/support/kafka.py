@@ -7,6 +7,7 @@ import uuid
 from pathlib import Path
 
 from .children import CACHE, Child, free_port, tail, temp_folder, wait_until
+from .proxy import Proxy
 
 HERE = Path(__file__).resolve().parent
 
@@ -17,13 +18,15 @@ def home():
 
 
 class Kafka:
-    def __init__(self, *, start=True, **settings):
-        """settings override the broker's properties; a dot is written __."""
+    def __init__(self, *, start=True, watch=None, proxied=False, **settings):
+        """settings override the broker's properties; a dot is written __. proxied: clients come by `proxy` (watch:
+        what it is made with)."""
         subprocess.run([HERE / "with_kafka.sh", "--fetch-only"], check=True)
         self.folder = temp_folder("millrace_kafka_")
         self.log = self.folder / "broker.log"
         self.port, self.control_port = free_port(), free_port()
         self.child = None
+        self.proxy = Proxy(lambda: self.port, watch) if proxied else None
         self._write(settings)
         identifier = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=").replace("-", "A")
         subprocess.run(self.java(128) + ["kafka.tools.StorageTool", "format", "-t", identifier, "-c",
@@ -34,7 +37,8 @@ class Kafka:
 
     @property
     def brokers(self):
-        return f"127.0.0.1:{self.port}"
+        """Where clients are sent to, which the broker advertises too."""
+        return f"127.0.0.1:{self.proxy.port if self.proxy else self.port}"
 
     def java(self, heap_mb):
         return ["java", f"-Xmx{heap_mb}m", "-XX:+UseSerialGC", "-cp", f"{home()}/libs/*",
@@ -46,7 +50,7 @@ class Kafka:
             "controller.quorum.voters": f"1@127.0.0.1:{self.control_port}",
             "listeners": f"PLAINTEXT://127.0.0.1:{self.port},"
                          f"CONTROLLER://127.0.0.1:{self.control_port}",
-            "advertised.listeners": f"PLAINTEXT://127.0.0.1:{self.port}",
+            "advertised.listeners": f"PLAINTEXT://{self.brokers}",
             "controller.listener.names": "CONTROLLER", "inter.broker.listener.name": "PLAINTEXT",
             "log.dirs": self.folder / "data", "offsets.topic.replication.factor": 1,
             "offsets.topic.num.partitions": 1, "transaction.state.log.replication.factor": 1,
