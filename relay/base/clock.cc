@@ -1,5 +1,9 @@
 #include "relay/base/clock.h"
 
+#include <utility>
+
+#include "relay/base/backoff.h"
+
 namespace millrace {
 namespace {
 
@@ -13,6 +17,10 @@ class SystemClock final : public Clock {
 };
 
 }  // namespace
+
+bool Clock::sleep_for(std::stop_token stop, Millis wait) const {
+  return millrace::sleep_for(std::move(stop), wait);
+}
 
 const Clock& system_clock() {
   static const SystemClock clock;

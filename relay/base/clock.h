@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <stop_token>
 
 #include "relay/base/ids.h"
 
@@ -16,6 +17,8 @@ class Clock {
   virtual ~Clock() = default;
   virtual SteadyTime now() const = 0;
   virtual TimeMicros wall() const = 0;
+  // Waits on the calling thread; false when `stop` was requested before the end.
+  virtual bool sleep_for(std::stop_token stop, Millis wait) const;
 };
 
 const Clock& system_clock();

@@ -9,6 +9,7 @@
 #include "relay/base/logging.h"
 #include "relay/pipeline/stage.h"
 #include "relay/source/catalog.h"
+#include "relay/source/replication.h"
 
 namespace millrace::pipeline {
 namespace {
@@ -84,8 +85,9 @@ Capture::Capture(log::Log& log, const Clock& clock, CaptureOptions options, Shar
 Capture::~Capture() = default;
 
 Status Capture::run(std::stop_token stop) {
-  const StageOptions stage{"capture", options_.exit_on_stop, options_.stopped_retry};
+  const StageOptions stage{"capture", options_.exit_on_stop, options_.stopped_retry, &clock_};
   options_.source.stop = stop;
+  if (!options_.slots) options_.slots = source::postgres_slots(options_.source);
   return run_stage(stage, board_, backoff_, stop, [&]() -> Status {
     auto done = attempt(stop);
     if (done || !begun_ || done.error().code() != ErrorCode::config) return done;
@@ -101,7 +103,8 @@ Status Capture::attempt(std::stop_token stop) {
   open_transactions_.reset();
   acknowledged_ = Lsn{};
   idle_end_ = Lsn{};
-  source::Replication replication(options_.source);
+  const auto connection = options_.slots->stream();
+  source::SlotStream& replication = *connection;
   TRY_ASSIGN(const ResumePoint from, take_slot(replication, stop));
   TRY(publisher_->begin_at(from.watermark, from.announce, from.origin));
   logging::info("capture begins", {{"slot", options_.source.slot},
@@ -119,7 +122,7 @@ Status Capture::attempt(std::stop_token stop) {
 
 // START_REPLICATION takes the slot. While another process holds it we wait a little: a predecessor
 // that was killed keeps it until its connection is noticed to be dead.
-Status Capture::start_slot(source::Replication& replication, std::stop_token stop) {
+Status Capture::start_slot(source::SlotStream& replication, std::stop_token stop) {
   const auto deadline = clock_.now() + options_.slot_wait;
   while (true) {
     auto started = replication.start(Lsn{});
@@ -133,11 +136,11 @@ Status Capture::start_slot(source::Replication& replication, std::stop_token sto
                                  "pg_replication_slots`"));
     }
     board_.failing("capture", HealthState::blocked, started.error().describe());
-    if (!sleep_for(stop, kSlotRetry)) return fail(ErrorCode::cancelled, "stopped");
+    if (!clock_.sleep_for(stop, kSlotRetry)) return fail(ErrorCode::cancelled, "stopped");
   }
 }
 
-Result<ResumePoint> Capture::take_slot(source::Replication& replication, std::stop_token stop) {
+Result<ResumePoint> Capture::take_slot(source::SlotStream& replication, std::stop_token stop) {
   StreamFacts facts;
   facts.pipeline = options_.publisher.pipeline;
   facts.slot = options_.source.slot;
@@ -145,9 +148,9 @@ Result<ResumePoint> Capture::take_slot(source::Replication& replication, std::st
   TRY_ASSIGN(const auto identity, replication.identify());
   facts.system_identifier = identity.system_identifier;
   facts.timeline = identity.timeline;
-  source::Catalog catalog(options_.source);
-  TRY(catalog.connect());
-  TRY_ASSIGN(const auto before, catalog.slot(facts.slot));
+  const auto catalog = options_.slots->catalog();
+  TRY(catalog->connect());
+  TRY_ASSIGN(const auto before, catalog->slot(facts.slot));
   if (!before) {
     return fail(ErrorCode::refused, "slot " + facts.slot + " does not exist on the source",
                 "a new stream: `millrace setup`; a stream whose slot was dropped has lost changes: "
@@ -155,7 +158,7 @@ Result<ResumePoint> Capture::take_slot(source::Replication& replication, std::st
   }
   TRY(start_slot(replication, stop));
   // Nobody but us moves it from here on.
-  TRY_ASSIGN(const auto slot, catalog.slot(facts.slot));
+  TRY_ASSIGN(const auto slot, catalog->slot(facts.slot));
   if (!slot) return fail(ErrorCode::retryable, "slot " + facts.slot + " vanished");
   facts.slot_confirmed = slot->confirmed_flush_lsn;
 
@@ -181,7 +184,7 @@ Result<ResumePoint> Capture::take_slot(source::Replication& replication, std::st
 Status Capture::make_decoder(uint32_t timeline, std::stop_token stop) {
   decode::Decoder::Options decoder;
   decoder.timeline = timeline;
-  auto keys = std::make_shared<source::Catalog>(options_.source);
+  const std::shared_ptr<source::SlotCatalog> keys = options_.slots->catalog();
   decoder.primary_key = [keys](const std::string& schema,
                                const std::string& table) -> Result<std::vector<std::string>> {
     return keys->primary_key(schema, table);
@@ -223,7 +226,7 @@ Status Capture::make_progress() {
   return publisher_->progress(next);
 }
 
-Status Capture::stream(source::Replication& replication, std::stop_token stop) {
+Status Capture::stream(source::SlotStream& replication, std::stop_token stop) {
   while (!stop.stop_requested()) {
     bool idle = false;
     for (int i = 0; i < kFramesBetweenTicks && !idle; ++i) {
@@ -275,7 +278,7 @@ void Capture::note_published(const Published& group) {
   if (options_.on_published) options_.on_published(group);
 }
 
-void Capture::acknowledge(source::Replication& replication) {
+void Capture::acknowledge(source::SlotStream& replication) {
   const auto& last = publisher_->acknowledgeable();
   if (!last) return;
   Watermark durable = last->manifest.last;
@@ -293,7 +296,7 @@ void Capture::acknowledge(source::Replication& replication) {
 }
 
 // A clean stop: what is on its way gets a moment to become durable, so that less comes again.
-void Capture::finish(source::Replication& replication) {
+void Capture::finish(source::SlotStream& replication) {
   const auto deadline = clock_.now() + kFinishTimeout;
   while (publisher_->in_flight() && clock_.now() < deadline) {
     if (auto ticked = publisher_->tick(true, Millis(20)); !ticked) break;

@@ -27,12 +27,13 @@
 #include "relay/pipeline/spilled_transactions.h"
 #include "relay/pipeline/status_board.h"
 #include "relay/source/options.h"
-#include "relay/source/replication.h"
+#include "relay/source/slot_source.h"
 
 namespace millrace::pipeline {
 
 struct CaptureOptions {
   source::Options source;
+  std::shared_ptr<source::SlotSource> slots;  // empty: the server that `source` names
   // topic_of is asked only for tables that `is_ours` accepts; identity fields are filled in by
   // capture.
   PublisherOptions publisher;
@@ -68,16 +69,16 @@ class Capture {
   class Assembly;  // hands decoded events to the publisher
 
   Status attempt(std::stop_token stop);
-  Result<ResumePoint> take_slot(source::Replication& replication, std::stop_token stop);
+  Result<ResumePoint> take_slot(source::SlotStream& replication, std::stop_token stop);
   Status make_decoder(uint32_t timeline, std::stop_token stop);
-  Status start_slot(source::Replication& replication, std::stop_token stop);
-  Status stream(source::Replication& replication, std::stop_token stop);
+  Status start_slot(source::SlotStream& replication, std::stop_token stop);
+  Status stream(source::SlotStream& replication, std::stop_token stop);
   Status handle_frame(const source::Frame& frame);
   Status make_progress();
   Status repeat_when_quiet();
   void note_published(const Published& group);
-  void acknowledge(source::Replication& replication);
-  void finish(source::Replication& replication);
+  void acknowledge(source::SlotStream& replication);
+  void finish(source::SlotStream& replication);
   bool published_goal() const;
 
   log::Log& log_;

@@ -24,7 +24,7 @@ Status run_stage(const StageOptions& options, StatusBoard& board, Backoff& backo
     logging::write(passes ? logging::Level::warn : logging::Level::error,
                    std::string(options.name) + (passes ? " tries again" : " is stopped"),
                    {{"error", error.describe()}, {"wait_ms", wait.count()}});
-    sleep_for(stop, wait);
+    options.clock->sleep_for(stop, wait);
   }
   return {};
 }

@@ -22,6 +22,7 @@ struct StageOptions {
   std::string_view name;  // "capture": on the status board and in the log
   bool exit_on_stop = false;
   Millis stopped_retry{3000};
+  const Clock* clock = &system_clock();  // borrowed
 };
 
 // Returns when the attempt succeeded or a stop was asked for (or the attempt says `cancelled`). The

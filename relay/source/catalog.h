@@ -20,6 +20,7 @@
 #include "relay/source/connection.h"
 #include "relay/source/options.h"
 #include "relay/source/publication.h"
+#include "relay/source/slot_source.h"
 
 namespace millrace::source {
 
@@ -94,12 +95,12 @@ struct SlotInfo {
   bool is_lost() const { return wal_status == "lost" || !invalidation_reason.empty(); }
 };
 
-class Catalog {
+class Catalog final : public SlotCatalog {
  public:
   explicit Catalog(Options options) : options_(std::move(options)) {}
 
   // Opens the connection where there is none, or a lost one; every other call does so too.
-  Status connect();
+  Status connect() override;
 
   Result<ServerFacts> server();
   Result<Lsn> flush_lsn();
@@ -107,7 +108,8 @@ class Catalog {
   // Partitions that only a pattern selected are left out when their root is selected too.
   Result<Selection> tables(std::span<const TableSelector> selectors);
   // Empty: none, or a deferrable one, which is no identity. In the key's order.
-  Result<std::vector<std::string>> primary_key(const std::string& schema, const std::string& table);
+  Result<std::vector<std::string>> primary_key(const std::string& schema,
+                                               const std::string& table) override;
 
   Result<std::optional<Publication>> publication(const std::string& name);
   // Creates or completes it (alter_publication_sql); `print` set: runs nothing, appends the SQL.
@@ -118,7 +120,7 @@ class Catalog {
   Status drop_publication(const std::string& name);
 
   // Logical and physical ones.
-  Result<std::optional<SlotInfo>> slot(const std::string& name);
+  Result<std::optional<SlotInfo>> slot(const std::string& name) override;
   // Nothing happens when there is none. Needs REPLICATION. Errors: refused when it is in use.
   Status drop_slot(const std::string& name);
 

@@ -19,6 +19,7 @@
 #include "relay/base/ids.h"
 #include "relay/base/result.h"
 #include "relay/source/options.h"
+#include "relay/source/slot_source.h"
 #include "relay/source/stream_messages.h"
 
 namespace millrace::source {
@@ -30,16 +31,16 @@ struct Identity {
   std::string database;
 };
 
-class Replication {
+class Replication final : public SlotStream {
  public:
   explicit Replication(Options options);
-  ~Replication();
+  ~Replication() override;
   Replication(const Replication&) = delete;
   Replication& operator=(const Replication&) = delete;
 
   // Errors: config (authentication, no REPLICATION), retryable.
-  Status connect();
-  Result<Identity> identify();
+  Status connect() override;
+  Result<Identity> identify() override;
 
   // Creates options.slot and returns its consistent point: whatever commits after it is streamed.
   // Waits for transactions that are open now and have written. Errors: refused when the slot
@@ -49,25 +50,25 @@ class Replication {
   // Takes the slot and begins to stream. 0/0: from where the slot stands; before that is forwarded
   // to it by the server. Errors: retryable and slot_is_busy() when another process reads it;
   // refused when the slot does not exist or is lost.
-  Status start(Lsn from);
+  Status start(Lsn from) override;
   // The last start() failed because another process reads the slot.
-  bool slot_is_busy() const;
+  bool slot_is_busy() const override;
 
   // The next frame, or nullopt when none came within `wait`; with 0 it never waits. The payload is
   // valid until the next call. Errors end the stream: retryable (connection, the server stopped;
   // the slot's row tells whether going on makes sense), refused (slot lost or publication missing),
   // cancelled.
-  Result<std::optional<Frame>> next(Millis wait);
+  Result<std::optional<Frame>> next(Millis wait) override;
 
   // Everything before `lsn` is durable elsewhere and may be forgotten. Never moves back.
-  void set_flushed(Lsn lsn);
+  void set_flushed(Lsn lsn) override;
   // The server answers with a keepalive, which says how far it has come.
-  void request_keepalive();
+  void request_keepalive() override;
   // Makes a waiting call return `cancelled` soon, and every later one at once.
   void interrupt();
 
   // Sends what is flushed, ends the stream and closes. Waits a second at most; never fails.
-  void stop();
+  void stop() override;
 
  private:
   class Stream;
