@@ -56,7 +56,7 @@ void Apply::interrupt_reader() {
 }
 
 Status Apply::run(std::stop_token stop) {
-  const StageOptions stage{"apply", options_.exit_on_stop, options_.stopped_retry};
+  const StageOptions stage{"apply", options_.exit_on_stop, options_.stopped_retry, &clock_};
   return run_stage(stage, board_, backoff_, stop, [&] {
     auto done = attempt(stop);
     if (!done) target_.rollback();
@@ -69,7 +69,7 @@ Status Apply::attempt(std::stop_token stop) {
   const std::stop_callback wake(stop, [this] { interrupt_reader(); });
   // A second instance by mistake must not take the target from the first before it is refused.
   while (options_.after_capture && !shared_.capturing()) {
-    if (!sleep_for(stop, kFollowWait / 5)) return fail(ErrorCode::cancelled, "stopped");
+    if (!clock_.sleep_for(stop, kFollowWait / 5)) return fail(ErrorCode::cancelled, "stopped");
   }
   TRY(take_target(stop));
   TRY(locate(stop));
@@ -105,7 +105,7 @@ Status Apply::take_target(std::stop_token stop) {
     TRY(check_not_overtaken(found));
     if (clock_.now() >= deadline) return locked;
     board_.failing("apply", HealthState::blocked, locked.error().describe());
-    if (!sleep_for(stop, kApplierRetry)) return fail(ErrorCode::cancelled, "stopped");
+    if (!clock_.sleep_for(stop, kApplierRetry)) return fail(ErrorCode::cancelled, "stopped");
   }
 }
 
@@ -165,7 +165,7 @@ Status Apply::locate_origin(std::stop_token stop) {
       started = true;
     }
     if (!started) {
-      if (!sleep_for(stop, kFollowWait)) break;
+      if (!clock_.sleep_for(stop, kFollowWait)) break;
       continue;
     }
     TRY_ASSIGN(auto entry, reader_->next_control(kFollowWait));

@@ -124,8 +124,21 @@ TEST_CASE_FIXTURE(Fixture,
   transaction(zombie, 200, 1);
   const auto ticked = zombie.tick(true, Millis(0));
   REQUIRE_FALSE(ticked);
-  CHECK(ticked.error().code() == ErrorCode::refused);
+  CHECK(ticked.error().code() == ErrorCode::retryable);  // the slot says who goes on
   CHECK(zombie.acknowledgeable()->manifest.last.end_lsn == Lsn{100});
+}
+
+TEST_CASE_FIXTURE(Fixture, "Publisher: a claim for another slot is refused") {
+  auto first = this->publisher();
+  REQUIRE(first.claim(std::nullopt));
+  REQUIRE(first.begin_at({1, Lsn{100}, {}, {}}, true, true));
+  auto other = options();
+  other.slot = "another_slot";
+  Publisher second(log, system_clock(), other, stop.get_token());
+  REQUIRE(second.claim(std::nullopt));
+  const auto ticked = first.tick(true, Millis(0));
+  REQUIRE_FALSE(ticked);
+  CHECK(ticked.error().code() == ErrorCode::refused);
 }
 
 TEST_CASE_FIXTURE(Fixture, "last_published: void manifests are passed over") {
