@@ -8,17 +8,30 @@
 
 namespace millrace {
 
-bool mutated(std::string_view rule) {
-  static const std::set<std::string, std::less<>> rules = [] {
-    std::set<std::string, std::less<>> chosen;
-    if (const char* text = std::getenv("MILLRACE_MUTATE")) {
-      std::istringstream stream(text);
-      for (std::string name; std::getline(stream, name, ',');) chosen.insert(name);
-    }
-    return chosen;
-  }();
-  return rules.find(rule) != rules.end();
+namespace {
+
+using Rules = std::set<std::string, std::less<>>;
+
+Rules parse(std::string_view text) {
+  Rules chosen;
+  std::istringstream stream{std::string(text)};
+  for (std::string name; std::getline(stream, name, ',');) chosen.insert(name);
+  return chosen;
 }
+
+Rules& rules() {
+  static Rules chosen = [] {
+    const char* text = std::getenv("MILLRACE_MUTATE");
+    return parse(text ? text : "");
+  }();
+  return chosen;
+}
+
+}  // namespace
+
+bool mutated(std::string_view rule) { return rules().find(rule) != rules().end(); }
+
+void set_mutations(std::string_view text) { rules() = parse(text); }
 
 }  // namespace millrace
 #endif

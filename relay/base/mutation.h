@@ -10,6 +10,8 @@ namespace millrace {
 
 #ifdef MILLRACE_MUTATIONS
 bool mutated(std::string_view rule);
+// Instead of the environment's; for tests of one thread.
+void set_mutations(std::string_view rules);
 #else
 constexpr bool mutated(std::string_view) { return false; }
 #endif

@@ -16,11 +16,14 @@ namespace {
 constexpr Millis kPollStep{20};  // how long a full or claiming publisher waits between looks
 constexpr Millis kClaimTimeout{60'000};
 
-Error lost_claim(LogOffset offset, const Claim& claim) {
-  return Error(ErrorCode::refused,
+// Who holds the slot decides: a claim may come late from an attempt that is dead, our own too, and
+// the next attempt learns from the slot whether it does. A claim for another slot can not be told
+// so.
+Error lost_claim(LogOffset offset, const Claim& claim, const std::string& slot) {
+  return Error(claim.slot == slot ? ErrorCode::retryable : ErrorCode::refused,
                "another instance began to publish this pipeline: " + claim.publisher +
-                   " claimed at manifest offset " + std::to_string(offset),
-               "stop one of the two instances; the later claim goes on");
+                   " claimed slot " + claim.slot + " at manifest offset " + std::to_string(offset),
+               "stop one of the two instances; the one that holds the slot goes on");
 }
 
 }  // namespace
@@ -240,6 +243,12 @@ Status Publisher::handle(const log::ProducerEvent& event) {
     schemas_[schema->second].offset = control.offset;
     schema_tickets_.erase(schema);
   }
+  if (!mutated("no_read_back")) return {};
+  for (const CommitGroup& group : groups_) {
+    if (group.sent && group.ticket == control.ticket) {
+      acknowledgeable_ = Published{control.offset, group.manifest};
+    }
+  }
   return {};
 }
 
@@ -259,8 +268,7 @@ Status Publisher::send_manifests() {
     if (!group.rows_durable || !fill_schemas(group)) return {};
     MILLRACE_FAILPOINT(capture_manifest);
     group.manifest.published_at = clock_.wall();
-    uint64_t ticket = 0;
-    TRY(send_control(group.manifest, &ticket));
+    TRY(send_control(group.manifest, &group.ticket));
     group.sent = true;
     MILLRACE_FAILPOINT(capture_manifest_sent);
   }
@@ -276,7 +284,7 @@ Status Publisher::read_back() {
       return fail(std::move(record).error().at("manifest offset " + std::to_string(entry->offset)));
     }
     if (const auto* claim = std::get_if<Claim>(&*record)) {
-      return fail(lost_claim(entry->offset, *claim));
+      return fail(lost_claim(entry->offset, *claim, options_.slot));
     }
     auto* manifest = std::get_if<Manifest>(&*record);
     // A void manifest of a publisher that has lost its claim to us: nobody reads it.

@@ -73,6 +73,7 @@ struct CommitGroup {
   SteadyTime opened_at;
   bool rows_durable = false;
   bool sent = false;
+  uint64_t ticket = 0;  // of its manifest, once sent
 };
 
 class Publisher {
@@ -97,7 +98,8 @@ class Publisher {
 
   // Closes the open group when it is due, sends manifests, reads back. `idle`: the source has
   // nothing more right now. Waits up to `wait` for the log when something is in flight. Errors:
-  // refused when another publisher has claimed.
+  // retryable when another publisher of this slot has claimed, refused when one of another slot
+  // has.
   Status tick(bool idle, Millis wait);
 
   bool in_flight() const { return !groups_.empty(); }
