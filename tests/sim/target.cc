@@ -76,13 +76,15 @@ void Database::check(const Tables& before) {
 }
 
 void Database::end_orphans() {
-  if (!locked_by_ || !locked_by_->client_gone) return;
-  const std::shared_ptr<Session> session = locked_by_;
-  if (session->commit_sent) {
-    world_.trace("target: a COMMIT that nobody waits for any more takes effect");
-    commit(*session);
+  if (locked_by_ && locked_by_->client_gone) {
+    const std::shared_ptr<Session> session = locked_by_;
+    if (session->commit_sent) {
+      world_.trace("target: a COMMIT that nobody waits for any more takes effect");
+      commit(*session);
+    }
+    locked_by_.reset();
   }
-  locked_by_.reset();
+  if (applier_ && applier_->gone) applier_.reset();
 }
 
 // One client's connection.
@@ -91,16 +93,24 @@ class SimTarget final : public sink::Target {
   explicit SimTarget(Database& database) : db_(database), world_(database.world_) {}
   ~SimTarget() override { leave(); }
 
+  Status lock_applier() override {
+    TRY(call());
+    rollback();
+    if (mutated("no_fence")) return {};
+    if (db_.applier_ && db_.applier_ != client_) {
+      const bool own = db_.applier_ == locked_;
+      if (db_.applier_->gone && (own || world_.now() - db_.applier_->gone_at > kNoticedAfter)) {
+        db_.end_orphans();
+      }
+      return fail(ErrorCode::refused, "another instance applies");
+    }
+    db_.applier_ = locked_ = client_;
+    return {};
+  }
+
   Result<std::optional<sink::Applied>> applied() override {
     TRY(call());
     rollback();
-    return db_.applied_;
-  }
-
-  Result<std::optional<sink::Applied>> settled() override {
-    TRY(call());
-    rollback();
-    if (db_.applied_) TRY(await_lock());
     return db_.applied_;
   }
 
@@ -132,6 +142,7 @@ class SimTarget final : public sink::Target {
     TRY(call());
     rollback();
     TRY(await_lock());
+    if (db_.applier_ != client_ && !mutated("no_fence")) return lost("the applier lock is lost");
     const auto& there = db_.applied_;
     if (!there || there->watermark.end_lsn != expected.watermark.end_lsn ||
         there->token != expected.token || there->manifest_offset != expected.manifest_offset) {
@@ -183,6 +194,7 @@ class SimTarget final : public sink::Target {
 
  private:
   static constexpr Millis kLockTimeout{30'000};
+  static constexpr Millis kNoticedAfter{10'000};  // less than a successor waits
 
   static tl::unexpected<Error> conflict() { return fail(ErrorCode::conflict, "duplicate key"); }
 
@@ -214,6 +226,7 @@ class SimTarget final : public sink::Target {
   Status reply() {
     world_.step();
     if (!world_.fault("reply lost", db_.profile_.commit_lost / 2)) return {};
+    leave();
     return lost("connection lost (whether it was committed is not known)");
   }
 
@@ -221,6 +234,9 @@ class SimTarget final : public sink::Target {
   void leave() {
     if (session_) session_->client_gone = true;
     session_.reset();
+    client_->gone = true;
+    client_->gone_at = world_.now();
+    client_ = std::make_shared<Database::Client>();
   }
 
   Status write_plan(const sink::BatchPlan& plan) {
@@ -309,6 +325,8 @@ class SimTarget final : public sink::Target {
 
   Database& db_;
   World& world_;
+  std::shared_ptr<Database::Client> client_ = std::make_shared<Database::Client>();
+  std::shared_ptr<Database::Client> locked_;  // as which it became the applier
   std::shared_ptr<Database::Session> session_;
   bool interrupted_ = false;
 };

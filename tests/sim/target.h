@@ -1,10 +1,10 @@
 // Target: a transactional store behind relay/sink/target.h, with versions and the guard.
 //
-// A transaction locks the applied row; a second one waits for it, then compares. The server goes on
-// with a transaction whose client is gone: a COMMIT that was sent may take effect later, until then
-// its lock stays. Invariants watched at each commit: the tables are the source's after a whole
-// number of transactions (I2, I3), versions and position never fall (I4), what is applied was
-// published (I5).
+// One connection at a time is the applier; a transaction locks the applied row, a second one waits
+// for it, then compares. The server goes on with a session whose client is gone, until it notices:
+// a COMMIT that was sent may take effect later, and its locks stay until then. Invariants watched
+// at each commit: the tables are the source's after a whole number of transactions (I2, I3),
+// versions and position never fall (I4), what is applied was published (I5).
 #pragma once
 
 #include <functional>
@@ -46,7 +46,11 @@ class Database {
     State state;
     std::map<std::pair<std::string, Values>, Version> versions;
   };
-  struct Session {
+  struct Client {
+    bool gone = false;
+    SteadyTime gone_at{};
+  };
+  struct Session {  // a transaction
     Tables tables;  // as this transaction sees them
     sink::Applied next;
     bool commit_sent = false;
@@ -62,6 +66,7 @@ class Database {
   Tables tables_;
   std::optional<sink::Applied> applied_;
   std::shared_ptr<Session> locked_by_;  // the applied row
+  std::shared_ptr<Client> applier_;     // who holds the applier lock
   uint64_t commits_ = 0;
 };
 
