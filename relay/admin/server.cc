@@ -152,6 +152,13 @@ class HttpServer final : public Server {
     out << bracketed(options_.host) << ":" << port_ << "\n";
     out.flush();
     if (out) return {};
+    if (errno == ENOSPC) {  // waited for by what needs the room more
+      logging::warn(
+          "the disk of the state folder is full: `millrace status` will not find this "
+          "process before its next start",
+          {{"file", options_.address_file}});
+      return {};
+    }
     return fail(ErrorCode::config, "can not write " + options_.address_file,
                 "make the folder `state` writable");
   }

@@ -15,6 +15,8 @@
 #include <rocksdb/table.h>
 #include <rocksdb/write_batch.h>
 
+#include "relay/base/disk.h"
+
 namespace millrace::checkpoint {
 namespace {
 
@@ -24,6 +26,9 @@ constexpr size_t kBlockCacheBytes = 2U << 20;
 constexpr size_t kWriteBufferBytes = 2U << 20;  // of each family
 constexpr size_t kWalBytesMax = 8U << 20;
 constexpr int kObserverAttempts = 5;
+// Kept free for what RocksDB writes by itself: memtables, compaction. It can not go on after a
+// write that met a full disk.
+constexpr uint64_t kRoomBytes = 2 * kWalBytesMax;
 
 rocksdb::CompressionType compression() {
   const auto supported = rocksdb::GetSupportedCompressions();
@@ -88,7 +93,8 @@ Error to_error(const rocksdb::Status& status, const std::string& path) {
   const bool waits = status.IsIOError() || status.IsBusy() || status.IsTimedOut() ||
                      status.IsTryAgain() || status.IsIncomplete() || status.IsMemoryLimit();
   if (waits && !missing) {
-    return {ErrorCode::retryable, "the checkpoint folder " + path + ": " + text};
+    return {ErrorCode::retryable, "the checkpoint folder " + path + ": " + text,
+            status.IsNoSpace() ? "free space on the folder's disk" : ""};
   }
   return {ErrorCode::corruption, "the checkpoint folder " + path + " is damaged: " + text,
           hint_of(path)};
@@ -157,9 +163,11 @@ Result<std::unique_ptr<Database>> Database::open(const std::string& path, Mode m
   if (mode == Mode::owner) {
     fs::create_directories(path, code);
     if (code) {
-      return fail(ErrorCode::config,
+      const bool full = code == std::errc::no_space_on_device;
+      return fail(full ? ErrorCode::retryable : ErrorCode::config,
                   "the checkpoint folder " + path + " can not be made: " + code.message(),
-                  "give a `state` folder that this user may write to");
+                  full ? "free space on the folder's disk"
+                       : "give a `state` folder that this user may write to");
     }
   } else {
     if (!fs::exists(fs::path(path) / "CURRENT", code)) {
@@ -168,6 +176,7 @@ Result<std::unique_ptr<Database>> Database::open(const std::string& path, Mode m
     }
     TRY_ASSIGN(handles->temporary, make_temporary());
   }
+  if (mode == Mode::owner) TRY(require_room(path, kRoomBytes));
   // The owner may remove a file between an observer's look and its opening of it: look again.
   rocksdb::Status status = handles->open(path, mode);
   for (int attempt = 1; mode == Mode::observer && !status.ok() && attempt < kObserverAttempts;
@@ -188,6 +197,7 @@ Status Database::write(const std::vector<Write>& batch, bool sync) {
                                     : writes.Delete(family, slice(write.key));
     if (!status.ok()) return fail(to_error(status, path_));
   }
+  TRY(require_room(path_, kRoomBytes));
   rocksdb::WriteOptions options;
   options.sync = sync;
   const auto status = handles_->db->Write(options, &writes);

@@ -1,6 +1,7 @@
 #include "relay/cli/process.h"
 
 #include <algorithm>
+#include <atomic>
 #include <filesystem>
 #include <utility>
 
@@ -42,9 +43,27 @@ checkpoint::Entry entry_of(checkpoint::Kind kind, const std::string& pipeline,
   return entry;
 }
 
-// The folder is a copy of what the log knows: a failed write is worth a warning, not a stop.
+// One damaged copy is kept, for whoever wants to look at it.
+Status put_aside(const std::string& folder, const std::string& event, const Error& error) {
+  const std::string aside = folder + ".damaged";
+  logging::warn(event, {{"error", error.describe()}, {"moved_to", aside}});
+  std::error_code failure;
+  std::filesystem::remove_all(aside, failure);
+  std::filesystem::rename(folder, aside, failure);
+  if (!failure) return {};
+  return fail(ErrorCode::retryable,
+              "the damaged folder " + folder + " can not be renamed: " + failure.message(),
+              "move it away by hand");
+}
+
+// The folder is a copy of what the log knows: a failed write is worth a warning now and then, not a
+// stop.
 void put_or_warn(checkpoint::Store& store, const checkpoint::Entry& entry) {
+  static std::atomic<int64_t> next_warning_us{0};
   if (auto put = store.put(entry, false); !put) {
+    const int64_t now_us = system_clock().wall().value;
+    if (now_us < next_warning_us) return;
+    next_warning_us = now_us + 10'000'000;
     logging::warn("offsets could not be written", {{"error", put.error().describe()}});
   }
 }
@@ -81,19 +100,54 @@ Status Process::check_role() const {
 
 Status Process::run() {
   TRY(check_role());
-  TRY(open_folders());
+  // A full disk is waited for, in the open: see prepare().
+  if (auto opened = open_folders(); !opened && opened.error().code() != ErrorCode::retryable) {
+    return opened;
+  }
   // Not ready before slot, log and target are: whoever waits for /readyz counts on them.
   board_.failing("setup", pipeline::HealthState::blocked, "starting");
   TRY(start_admin());
-  TRY(prepare_until_ready());
-  if (stop_.stop_requested()) return {};
-  logging::info("running", {{"pipeline", config_.pipeline},
-                            {"role", role_name(context_.role)},
-                            {"log", log_->describe()}});
-  auto ended = pipeline::supervise(*log_, target_.get(), system_clock(), supervisor_options(),
-                                   shared_, board_, stop_);
-  if (ended) logging::info("stopped", {{"pipeline", config_.pipeline}});
-  return ended;
+  while (true) {
+    TRY(prepare_until_ready());
+    if (stop_.stop_requested()) return {};
+    logging::info("running", {{"pipeline", config_.pipeline},
+                              {"role", role_name(context_.role)},
+                              {"log", log_->describe()}});
+    auto ended = pipeline::supervise(*log_, target_.get(), system_clock(), supervisor_options(),
+                                     shared_, board_, stop_);
+    if (ended) logging::info("stopped", {{"pipeline", config_.pipeline}});
+    if (ended || !may_rebuild_log(ended.error())) return ended;
+    TRY(put_log_aside(ended.error()));
+    board_.failing("setup", pipeline::HealthState::blocked, "the damaged log is filled again");
+  }
+}
+
+// Where the slot keeps all that the target lacks, a damaged log is worth no more than a lost one,
+// and decide_resume() refuses where that is not so. Once: what was damaged again right after was
+// not the folder.
+bool Process::may_rebuild_log(const Error& error) const {
+  return error.code() == ErrorCode::corruption && !rebuilt_log_ &&
+         config_.log.kind == config::LogKind::embedded &&
+         config_.log.acknowledge == config::Acknowledge::applied;
+}
+
+Status Process::put_log_aside(const Error& error) {
+  rebuilt_log_ = true;
+  log_.reset();
+  // Offsets of the lost log say nothing about the new one.
+  applied_marks_.clear();
+  released_control_ = 0;
+  return put_aside(log_folder(config_),
+                   "the embedded log is damaged; it is put aside and filled "
+                   "again from the slot",
+                   error);
+}
+
+Result<std::unique_ptr<log::Log>> Process::open_or_rebuild_log() {
+  auto opened = open_log(config_);
+  if (opened || !may_rebuild_log(opened.error())) return opened;
+  TRY(put_log_aside(opened.error()));
+  return open_log(config_);
 }
 
 Result<std::unique_ptr<checkpoint::Store>> Process::open_store(const std::string& folder) {
@@ -103,12 +157,8 @@ Result<std::unique_ptr<checkpoint::Store>> Process::open_store(const std::string
   auto store = checkpoint::Store::open(options);
   if (store || store.error().code() != ErrorCode::corruption) return store;
   // The log and the target know everything that it held but the history.
-  const std::string aside = folder + ".damaged";
-  logging::warn("the offsets folder is damaged; it is put aside and rebuilt",
-                {{"error", store.error().describe()}, {"moved_to", aside}});
-  std::error_code ignored;
-  std::filesystem::remove_all(aside, ignored);
-  std::filesystem::rename(folder, aside, ignored);
+  TRY(put_aside(folder, "the offsets folder is damaged; it is put aside and rebuilt",
+                store.error()));
   return checkpoint::Store::open(options);
 }
 
@@ -117,15 +167,20 @@ Status Process::open_folders() {
   std::error_code error;
   std::filesystem::create_directories(config_.state, error);
   if (error) {
-    return fail(ErrorCode::config,
+    const bool full = error == std::errc::no_space_on_device;
+    return fail(full ? ErrorCode::retryable : ErrorCode::config,
                 "the state folder " + config_.state + " can not be made: " + error.message(),
                 "set `state` to a folder that this user may write");
   }
-  if (captures()) {
+  return open_offsets();
+}
+
+Status Process::open_offsets() {
+  if (captures() && !capture_store_) {
     TRY_ASSIGN(capture_store_, open_store(capture_folder(config_)));
     checkpoint::Spill::discard(spill_folder(config_));  // of a killed process
   }
-  if (applies()) {
+  if (applies() && !apply_store_) {
     TRY_ASSIGN(apply_store_, open_store(apply_folder(config_)));
   }
   return {};
@@ -154,8 +209,9 @@ Status Process::prepare_until_ready() {
 
 Status Process::prepare() {
   const bool sets_up = config_.setup == config::Setup::automatic;
+  TRY(open_offsets());
   if (!log_) {
-    TRY_ASSIGN(log_, open_log(config_));
+    TRY_ASSIGN(log_, open_or_rebuild_log());
   }
   source::Options source = source_options(config_);
   source.stop = stop_;

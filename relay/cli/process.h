@@ -1,6 +1,7 @@
 // Process: one `millrace run`: opens its folders, prepares, runs the stages, and shows itself.
 //
 //   open folders ─► admin port ─► prepare (tried again while the cause may pass) ─► supervise
+//                                    └──── a damaged embedded log is put aside, once ────┘
 //
 // One thread; the stages have their own.
 #pragma once
@@ -35,6 +36,10 @@ class Process {
 
   Status check_role() const;
   Status open_folders();
+  Status open_offsets();
+  Result<std::unique_ptr<log::Log>> open_or_rebuild_log();
+  bool may_rebuild_log(const Error& error) const;
+  Status put_log_aside(const Error& error);
   Result<std::unique_ptr<checkpoint::Store>> open_store(const std::string& folder);
   Status start_admin();
   Status prepare_until_ready();
@@ -65,6 +70,7 @@ class Process {
   };
   std::deque<AppliedMark> applied_marks_;  // oldest first; the apply thread's
   LogOffset released_control_ = 0;
+  bool rebuilt_log_ = false;
   std::optional<Lsn> goal_;
 };
 

@@ -120,6 +120,12 @@ Result<std::optional<ControlEntry>> EmbeddedReader::next_control(Millis wait) {
   if (topic.end <= next_) return std::nullopt;
   TRY_ASSIGN(auto entry, read_control(store_, next_));
   if (!entry) return gone(topic.name, next_, &topic);
+  // Unlike Kafka's, offsets have no holes: a write-ahead log was lost, and later ones were not.
+  if (entry->offset != next_ && next_ >= topic.start) {
+    return fail(ErrorCode::corruption,
+                fmt::format("topic {}, partition 0: offsets [{}, {}) are missing", topic.name,
+                            next_, entry->offset));
+  }
   next_ = entry->offset + 1;
   return entry;
 }

@@ -27,7 +27,9 @@ rocksdb::ReadOptions read_options() {
 Error Store::error(const rocksdb::Status& status, const std::string& doing) const {
   const std::string text =
       fmt::format("embedded log {}: {}: {}", options_.path, doing, status.ToString());
-  if (status.IsCorruption()) {
+  // A file that is gone will not come back by waiting.
+  const bool gone = text.find("No such file") != std::string::npos;
+  if (status.IsCorruption() || status.IsPathNotFound() || gone) {
     return Error(
         ErrorCode::corruption, text,
         "restore the folder, or remove it when the slot is acknowledged by what the target has "
@@ -211,10 +213,14 @@ Status Store::check_open() const {
 // What was reported is in the write-ahead log, and comes back with it.
 Status Store::recover() {
   if (!failed_) return {};
+  TRY(check_room());  // what is there stays readable meanwhile
   const std::unique_lock lock(db_mutex_);
-  if (!db_ || !db_->Resume().ok()) {
-    db_.reset();
-    TRY(open_db());
+  db_.reset();
+  TRY(open_db());
+  // What the failed write left is known now; offsets go on behind it, so that none is ever missing.
+  for (Topic* topic : topics()) {
+    TRY(load_bounds(*topic));
+    topic->next = topic->end;
   }
   failed_ = false;
   return {};

@@ -90,8 +90,10 @@ class Store {
   Status sync();
   void control_synced(LogOffset end);
 
-  // After a failed write RocksDB refuses all others until it is told that the cause is gone; after
-  // some it must be opened anew. Errors: retryable while the cause lasts.
+  // Errors: retryable when the disk is nearly full: what RocksDB writes by itself needs the rest.
+  Status check_room() const;
+  // After a failed write RocksDB must be opened anew. REQUIRES: no producer is alive. Errors:
+  // retryable while the cause lasts.
   Status recover();
 
  private:

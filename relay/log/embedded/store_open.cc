@@ -11,22 +11,28 @@
 #include <rocksdb/table.h>
 #include <unistd.h>
 
+#include "relay/base/disk.h"
 #include "relay/base/logging.h"
 #include "relay/log/embedded/store.h"
 
 namespace millrace::log {
 namespace {
 
+constexpr uint64_t kRoomBytes = 8 << 20;  // for compaction
 constexpr LogOffset kLastOffset = std::numeric_limits<LogOffset>::max();
 
 std::string_view view(const rocksdb::Slice& slice) { return {slice.data(), slice.size()}; }
+
+size_t memtable_bytes(const EmbeddedOptions& options) {
+  return std::clamp<size_t>(options.memory_bytes / 4, 1 << 20, 64 << 20);
+}
 
 // Values go to blob files: they are written once when a memtable is flushed, and compaction moves
 // their keys alone. A memtable is an eighth of the budget, because two may wait to be flushed.
 rocksdb::Options rocksdb_options(const EmbeddedOptions& options) {
   rocksdb::Options out;
   out.create_if_missing = !options.observer;
-  out.write_buffer_size = std::clamp<size_t>(options.memory_bytes / 4, 1 << 20, 64 << 20);
+  out.write_buffer_size = memtable_bytes(options);
   out.max_write_buffer_number = 2;
   out.arena_block_size = 256 << 10;
   out.compression = rocksdb::kNoCompression;
@@ -126,6 +132,7 @@ Status Store::open_db() {
       return fail(ErrorCode::retryable,
                   fmt::format("can not make the folder {}: {}", options_.path, failure.message()));
     }
+    TRY(check_room());
     status = rocksdb::DB::Open(options, options_.path, &db);
   }
   db_.reset(db);
@@ -137,6 +144,11 @@ Status Store::open_db() {
                 "stop the other one; `millrace log cat` reads beside it");
   }
   return fail(error(status, "open"));
+}
+
+// Two memtables may wait to be flushed while a third is in the write-ahead log.
+Status Store::check_room() const {
+  return require_room(options_.path, 3 * memtable_bytes(options_) + kRoomBytes);
 }
 
 Status Store::check_version() {

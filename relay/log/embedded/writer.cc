@@ -95,6 +95,9 @@ void Writer::write_all(std::vector<WriteItem>& items) {
 }
 
 Status Writer::write_chunk(std::vector<WriteItem>& items, size_t from, size_t to, bool sync) {
+  // Before an offset is given out: what is refused here must not leave a hole.
+  TRY(store_.check_room());
+  MILLRACE_FAILPOINT(log_write);
   rocksdb::WriteBatch batch;
   for (size_t i = from; i < to; i++) {
     WriteItem& item = items[i];
@@ -102,11 +105,10 @@ Status Writer::write_chunk(std::vector<WriteItem>& items, size_t from, size_t to
     item.offset = item.topic->next;
     add_mark(batch, *item.topic, item.bytes.size());
     batch.Put(block_key(item.topic->id, item.offset), item.bytes);
-    // Never moved back: an offset that a failed write may have touched is not given out again.
+    // Never moved back here: what a failed write left is for Store::recover to find out.
     item.topic->next += item.records;
     if (item.kind == WriteItem::Kind::block) note_range(*item.channel, item);
   }
-  MILLRACE_FAILPOINT(log_write);
   if (batch.Count() > 0) {
     TRY(store_.write(batch, sync));
   } else if (sync) {
