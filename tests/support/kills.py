@@ -139,7 +139,7 @@ class Oracle:
                     row = there.fetchone()
                     there.execute("commit")
                     self._judge(confirmed, row)
-                    time.sleep(0.005)
+                    time.sleep(0.02)
             source.close()
             target.close()
         except Exception as error:  # shown by stop(); a thread can not fail a test
@@ -186,6 +186,17 @@ class Oracle:
         assert not self.wrong, "seen on the target:\n" + "\n".join(self.wrong)
 
 
+def fingerprint(server):
+    """One query over all tables: cheap enough for every kill. Unequal ones are compared row by row."""
+    names = [name.removeprefix("public.") for name in ALL]
+    columns = dict(server.execute("""select relname, string_agg(quote_ident(attname), ', ' order by attnum)
+        from pg_attribute join pg_class c on c.oid = attrelid where relnamespace = 'public'::regnamespace
+        and relkind = 'r' and attnum > 0 and not attisdropped and attname <> '_millrace' group by 1"""))
+    return server.execute(" union all ".join(
+        f"select '{name}', count(*), sum(hashtextextended(r, 0)::numeric) from "
+        f"(select row({columns[name]})::text r from {name}) x" for name in names) + " order by 1")
+
+
 def lsn(text):
     high, low = text.split("/")
     return int(high, 16) << 32 | int(low, 16)
@@ -198,7 +209,7 @@ class Killer:
         self.world, self.relay, self.workload, self.env = world, relay, workload, env or {}
         self.kills = 0
 
-    def strike(self, point, count, load, timeout_s=40):
+    def strike(self, point, count, load, timeout_s=90):
         """Starts the relay, calls load() until the failpoint has killed it; fails when it does not fire."""
         name = f"{point}@{count}"
         before = len(self.relay.log_text())
@@ -215,7 +226,7 @@ class Killer:
         assert code == -signal.SIGKILL and f"failpoint {name} fires" in text, f"{name}: ended with {code}\n{text[-2000:]}"
         self.kills += 1
 
-    def recover(self, tables=ALL, timeout_s=60):
+    def recover(self, tables=ALL, timeout_s=120):
         """A start without a failpoint catches up to the last row, with equal tables; then it is killed too."""
         self.relay.start(env=self.env)
         mark = self.workload.write_mark()
@@ -224,7 +235,8 @@ class Killer:
             assert self.relay.running(), "left by itself: " + self.relay.log_text()[-2000:]
             return self.world.target.one("select n from marks") == mark
         wait_until(arrived, timeout_s, "the last row arrives after a kill", 0.01)
-        self.world.assert_same(*tables)
+        if fingerprint(self.world.source) != fingerprint(self.world.target):
+            self.world.assert_same(*tables)
         self.relay.kill()
 
     def check_slot_against_log(self):
