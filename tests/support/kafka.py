@@ -74,7 +74,7 @@ class Kafka:
                 return True
             except OSError:
                 return False
-        wait_until(answers, 60, "the broker answers")
+        wait_until(answers, 180, "the broker answers")
         return self
 
     def configure_topic(self, topic, setting):
