@@ -43,9 +43,9 @@ struct ApplyOptions {
   Millis group_wait{0};        // a busy stream waits this long between two transactions
   bool exit_on_stop = false;   // bad data ends run() with its error
   bool after_capture = false;  // apply nothing before this process has held the slot
-  bool park = false;           // a row that the target rejects is parked; else it stops the pipeline
+  bool park = false;  // a row that the target rejects is parked; else it stops the pipeline
   uint64_t parked_max = 10'000;  // more of them stop it too
-  std::optional<Lsn> goal;     // run() returns once the applied watermark has reached it
+  std::optional<Lsn> goal;       // run() returns once the applied watermark has reached it
   Millis stopped_retry{3000};
   Millis applier_wait{30'000};  // for a target that another instance applies to
   // Called after each commit, with the last manifest of the transaction.

@@ -14,22 +14,21 @@ namespace {
 
 using sink::Letter;
 
-// Of one transaction: a chain may be longer.
-constexpr size_t kLettersMax = 1000;
 constexpr uint64_t kBytesMax = uint64_t{8} << 20;
 
 // One transaction's worth of a chain.
 struct Slice {
+  std::vector<int64_t> chain;  // as it was found
   uint64_t applied = 0;
   uint64_t left = 0;
-  bool conflict = false;                     // as a whole it does not go: try in order
+  bool conflict = false;  // as a whole it does not go: try in order
   std::optional<std::pair<Letter, Error>> failed;
 };
 
 class Retry {
  public:
-  Retry(sink::Target& target, const Letter& letter)
-      : target_(target), box_(*target.letters()), letter_(letter) {}
+  Retry(sink::Target& target, const Letter& letter, size_t letters_max)
+      : target_(target), box_(*target.letters()), letter_(letter), letters_max_(letters_max) {}
 
   // Applies the chain's first letters, in a transaction of their own.
   Result<Slice> run(bool in_order) {
@@ -37,11 +36,12 @@ class Retry {
     TRY(box_.begin_edit(letter_.epoch));
     // Looked up again now that the applier waits: it may have added some.
     TRY_ASSIGN(const auto chain, chain_of_letter());
+    for (const Letter& letter : chain) slice.chain.push_back(letter.id);
     std::vector<int64_t> ids;
     uint64_t bytes = 0;
     for (const Letter& letter : chain) {
       bytes += letter.bytes;
-      const bool full = ids.size() >= kLettersMax || bytes > kBytesMax;
+      const bool full = ids.size() >= letters_max_ || bytes > kBytesMax;
       if (!ids.empty() && (full || letter.epoch != chain.front().epoch)) break;
       ids.push_back(letter.id);
     }
@@ -114,17 +114,22 @@ class Retry {
   sink::Target& target_;
   sink::LetterBox& box_;
   Letter letter_;
+  const size_t letters_max_;
   sink::Planner planner_;
 };
 
-Status retry_chain(sink::Target& target, const Letter& letter, RetryOutcome& outcome) {
-  Retry retry(target, letter);
+// `seen`: letters that were applied, or are left behind one that failed.
+Status retry_chain(sink::Target& target, const Letter& letter, size_t letters_max,
+                   RetryOutcome& outcome, std::unordered_set<int64_t>& seen) {
+  Retry retry(target, letter, letters_max);
   while (true) {
     TRY_ASSIGN(Slice slice, retry.run(false));
     if (slice.conflict) {
       TRY_ASSIGN(slice, retry.run(true));
     }
     outcome.applied += slice.applied;
+    const size_t gone = slice.failed ? slice.chain.size() : slice.applied;
+    seen.insert(slice.chain.begin(), slice.chain.begin() + static_cast<ptrdiff_t>(gone));
     if (slice.failed) {
       outcome.stuck.push_back({slice.failed->first, slice.failed->second, slice.left});
       return {};
@@ -159,20 +164,24 @@ std::vector<size_t> chain_heads(std::span<const Letter> letters) {
   return head;
 }
 
-Result<RetryOutcome> retry_letters(sink::Target& target, std::span<const Letter> letters) {
-  const auto heads = chain_heads(letters);
-  std::vector<Letter> chains;
-  for (size_t i = 0; i < letters.size(); ++i) {
-    if (heads[i] == i) chains.push_back(letters[i]);
-  }
+Result<RetryOutcome> retry_letters(sink::Target& target, std::span<const Letter> letters,
+                                   size_t letters_max) {
+  std::vector<Letter> rest(letters.begin(), letters.end());
   RetryOutcome outcome;
-  while (!chains.empty()) {
+  while (!rest.empty()) {
     const uint64_t before = outcome.applied;
     outcome.stuck.clear();
-    for (const Letter& chain : chains) TRY(retry_chain(target, chain, outcome));
+    // A chain that goes in several transactions may fall apart between them: so each letter is
+    // asked after.
+    std::unordered_set<int64_t> seen;
+    for (const Letter& letter : rest) {
+      if (!seen.contains(letter.id)) {
+        TRY(retry_chain(target, letter, letters_max, outcome, seen));
+      }
+    }
     if (outcome.applied == before || outcome.stuck.empty()) break;
-    chains.clear();
-    for (const Stuck& stuck : outcome.stuck) chains.push_back(stuck.letter);
+    rest.clear();
+    for (const Stuck& stuck : outcome.stuck) rest.push_back(stuck.letter);
   }
   return outcome;
 }

@@ -33,9 +33,11 @@ struct RetryOutcome {
 // Tries the chains of these letters. A chain is first applied as a whole, as a batch is, so that a
 // value that a later change corrects does no harm; then one by one up to the letter that fails,
 // which stays with what is behind it. Chains that wait for another (a parent's) are tried again
-// while something moves. REQUIRES: `target` was opened to park rows, and is connected.
-// Errors: retryable, corruption; what was committed before stays done.
-Result<RetryOutcome> retry_letters(sink::Target& target, std::span<const sink::Letter> letters);
+// while something moves. A transaction takes up to `letters_max`, and 8 MB. REQUIRES: `target` was
+// opened to park rows, and is connected. Errors: retryable, corruption; what was committed before
+// stays done.
+Result<RetryOutcome> retry_letters(sink::Target& target, std::span<const sink::Letter> letters,
+                                   size_t letters_max = 10'000);
 
 // Removes these letters, and keeps in the target who did it and why. Returns how many were there.
 Result<uint64_t> drop_letters(sink::Target& target, std::span<const sink::Letter> letters,

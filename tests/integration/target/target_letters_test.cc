@@ -18,8 +18,9 @@ struct ParkingWorld : World {
   wire::RowStamp stamp;
   uint64_t letters_max = 1000;
 
-  explicit ParkingWorld(const std::string& target_columns = "id int PRIMARY KEY, v text, n int "
-                                                            "CHECK (n < 100)") {
+  explicit ParkingWorld(const std::string& target_columns =
+                            "id int PRIMARY KEY, v text, n int "
+                            "CHECK (n < 100)") {
     db().run("CREATE TABLE src.t (id int PRIMARY KEY, v text, n int); CREATE TABLE dst.t (" +
              target_columns + ")");
     t = add("t");
@@ -29,7 +30,8 @@ struct ParkingWorld : World {
   // One target transaction, as the applier makes it.
   Status park(const History& history) { return park(*target, history); }
   Status park(sink::Target& to, const History& history) {
-    sink::Parking parking(*to.letters(), {options.park, letters_max}, pipeline::letter_codec(stamp));
+    sink::Parking parking(*to.letters(), {options.park, letters_max},
+                          pipeline::letter_codec(stamp));
     sink::Planner planner;
     TRY_ASSIGN(const auto applied, to.applied());
     TRY(parking.load());
@@ -96,12 +98,12 @@ TEST_CASE("park: one bad row in thousands, for every way in which a row can be b
     Value v, n;
     const char* state;
   };
-  for (const Case& c :
-       {Case{"check", text("v"), text("100"), "23514"}, Case{"not null", null(), text("1"), "23502"},
-        Case{"syntax", text("v"), text("abc"), "22P02"},
-        Case{"range", text("v"), text("99999999999"), "22003"},
-        Case{"encoding", text("\xff\xfe"), text("1"), "22021"},
-        Case{"nul", text(std::string_view("a\0b", 3)), text("1"), "NUL byte"}}) {
+  for (const Case& c : {Case{"check", text("v"), text("100"), "23514"},
+                        Case{"not null", null(), text("1"), "23502"},
+                        Case{"syntax", text("v"), text("abc"), "22P02"},
+                        Case{"range", text("v"), text("99999999999"), "22003"},
+                        Case{"encoding", text("\xff\xfe"), text("1"), "22021"},
+                        Case{"nul", text(std::string_view("a\0b", 3)), text("1"), "NUL byte"}}) {
     CAPTURE(c.name);
     ParkingWorld world("id int PRIMARY KEY, v text NOT NULL, n int CHECK (n < 100)");
     History h(5000);
@@ -133,7 +135,8 @@ TEST_CASE("park: letters, rows and position are one transaction") {
   h.insert(world.t, {text("2"), text("x"), text("100")});
   const auto before = world.target->applied();
   {
-    sink::Parking parking(*world.target->letters(), {true, 10}, pipeline::letter_codec(world.stamp));
+    sink::Parking parking(*world.target->letters(), {true, 10},
+                          pipeline::letter_codec(world.stamp));
     sink::Planner planner;
     REQUIRE(parking.load());
     REQUIRE(world.target->begin(**before, after(**before)));
@@ -192,7 +195,8 @@ TEST_CASE("park: a schema that does not fit stops, and parks nothing") {
   CHECK(world.parked() == "0");
 }
 
-TEST_CASE("retry: after mending, chains go in order, with changed keys and large untouched values") {
+TEST_CASE(
+    "retry: after mending, chains go in order, with changed keys and large untouched values") {
   ParkingWorld world;
   History h;
   h.insert(world.t, {text("1"), text("large"), text("1")});
@@ -251,6 +255,28 @@ TEST_CASE("retry: stops at the first letter that fails, and keeps what went befo
   CHECK(world.parked() == "1");
 }
 
+TEST_CASE("retry: a chain longer than a transaction falls apart and is applied all the same") {
+  ParkingWorld world;
+  History h;
+  h.insert(world.t, {text("1"), text("a"), text("100")});
+  h.insert(world.t, {text("9"), text("z"), text("100")});
+  h.commit();
+  REQUIRE(world.park(h));
+  History more(9000);
+  more.update(world.t, {text("2"), text("b"), text("1")}, {text("1"), null(), null()});
+  more.update(world.t, {text("3"), text("c"), text("1")}, {text("2"), null(), null()});
+  more.insert(world.t, {text("1"), text("d"), text("1")});
+  more.update(world.t, {text("3"), text("e"), text("1")});
+  REQUIRE(world.park(more));
+  CHECK(world.parked() == "6");
+  world.db().run("ALTER TABLE dst.t DROP CONSTRAINT t_n_check");
+  const auto outcome = pipeline::retry_letters(*world.target, world.letters(), 2);
+  REQUIRE(outcome);
+  CHECK(outcome->applied == 6);
+  CHECK(world.parked() == "0");
+  CHECK(world.db().rows("dst.t") == Table{{"1", "d", "1"}, {"3", "e", "1"}, {"9", "z", "100"}});
+}
+
 TEST_CASE("retry: a newer row in the target stays") {
   ParkingWorld world;
   History h(5000);
@@ -258,9 +284,10 @@ TEST_CASE("retry: a newer row in the target stays") {
   h.insert(world.t, {text("2"), text("old"), text("100")});
   h.remove(world.t, {text("2"), null(), null()});
   REQUIRE(world.park(h));
-  world.db().run("ALTER TABLE dst.t DROP CONSTRAINT t_n_check; INSERT INTO dst.t VALUES (1, 'newer', "
-                 "5, '\\x00000001000000000000ffff00000000'), (2, 'newer', 5, "
-                 "'\\x00000001000000000000ffff00000000')");
+  world.db().run(
+      "ALTER TABLE dst.t DROP CONSTRAINT t_n_check; INSERT INTO dst.t VALUES (1, 'newer', "
+      "5, '\\x00000001000000000000ffff00000000'), (2, 'newer', 5, "
+      "'\\x00000001000000000000ffff00000000')");
   const auto outcome = world.retry();
   CHECK(outcome.stuck.empty());
   CHECK(world.parked() == "0");
@@ -271,7 +298,8 @@ TEST_CASE("retry: a newer row in the target stays") {
 TEST_CASE("retry: a child waits for its parent, whatever stands first") {
   World base;
   base.db().run(
-      "CREATE TABLE src.p (id int PRIMARY KEY, n int); CREATE TABLE src.c (id int PRIMARY KEY, p int);"
+      "CREATE TABLE src.p (id int PRIMARY KEY, n int); CREATE TABLE src.c (id int PRIMARY KEY, p "
+      "int);"
       "CREATE TABLE dst.p (id int PRIMARY KEY, n int CHECK (n < 100));"
       "CREATE TABLE dst.c (id int PRIMARY KEY, p int REFERENCES dst.p)");
   const auto p = base.add("p");
@@ -343,8 +371,10 @@ TEST_CASE("drop: the letter goes, the journal says who and why, the rest of the 
       pipeline::drop_letters(*world.target, std::span(letters).first(1), "me@here", "a test row");
   REQUIRE(dropped);
   CHECK(*dropped == 1);
-  CHECK(world.db().one("SELECT who || ': ' || what FROM millrace.journal").find("me@here: dropped "
-                                                                               "letter ") == 0);
+  CHECK(world.db()
+            .one("SELECT who || ': ' || what FROM millrace.journal")
+            .find("me@here: dropped "
+                  "letter ") == 0);
   CHECK(contains(world.db().one("SELECT what FROM millrace.journal"), "a test row"));
   CHECK(world.retry().stuck.empty());
   CHECK(world.db().rows("dst.t") == Table{{"1", "b", "7"}});

@@ -66,8 +66,8 @@ class ParkingTarget : public MemoryTarget, public LetterBox {
 };
 
 std::string key_text(const Change& change, bool before) {
-  const Row row = change.after.empty() || (before && !change.before.empty()) ? change.before
-                                                                             : change.after;
+  const Row row =
+      change.after.empty() || (before && !change.before.empty()) ? change.before : change.after;
   std::string out;
   for (size_t i = 0; i < row.size(); ++i) {
     if (change.table->columns[i].in_key) out += std::string(row[i].text) + "|";
@@ -77,21 +77,20 @@ std::string key_text(const Change& change, bool before) {
 
 // Parked changes are kept in `kept`; a letter's `change` is its place there.
 LetterCodec codec(ChangeBatch& kept) {
-  return {[](const Change& change, bool before, std::string& out) {
-            out = key_text(change, before);
-          },
-          [&kept](const Change& change) {
-            Letter letter;
-            letter.change = std::to_string(kept.size());
-            kept.add(change, TableSchemaPtr(TableSchemaPtr(), change.table));
-            letter.table = display_name(*change.table);
-            letter.key_columns = key_columns(*change.table);
-            letter.key = key_text(change, false);
-            if (const auto old = key_text(change, true); old != letter.key) letter.old_key = old;
-            letter.op = change.op;
-            letter.position = change.position;
-            return letter;
-          }};
+  return {
+      [](const Change& change, bool before, std::string& out) { out = key_text(change, before); },
+      [&kept](const Change& change) {
+        Letter letter;
+        letter.change = std::to_string(kept.size());
+        kept.add(change, TableSchemaPtr(TableSchemaPtr(), change.table));
+        letter.table = display_name(*change.table);
+        letter.key_columns = key_columns(*change.table);
+        letter.key = key_text(change, false);
+        if (const auto old = key_text(change, true); old != letter.key) letter.old_key = old;
+        letter.op = change.op;
+        letter.position = change.position;
+        return letter;
+      }};
 }
 
 struct Fixture {
@@ -115,9 +114,8 @@ struct Fixture {
   // "insert 1|", "update 2| behind": what stands in the box.
   std::vector<std::string> box() const {
     auto letters = target.box;
-    std::stable_sort(letters.begin(), letters.end(), [](const Letter& a, const Letter& b) {
-      return a.position < b.position;
-    });
+    std::stable_sort(letters.begin(), letters.end(),
+                     [](const Letter& a, const Letter& b) { return a.position < b.position; });
     std::vector<std::string> out;
     for (const Letter& letter : letters) {
       out.push_back(std::string(to_string(letter.op)) + " " + letter.key +
@@ -182,6 +180,7 @@ TEST_CASE_FIXTURE(Fixture, "Parking: a changed key ties both keys together, whic
   h.update(kTable, {text("1"), text("bad")});
   h.update(kTable, {text("2"), text("moved")}, {text("1"), null()});
   h.commit();
+  REQUIRE(apply());
   h.update(kTable, {text("3"), text("bad")});  // another chain begins
   h.commit();
   REQUIRE(apply());
@@ -192,9 +191,8 @@ TEST_CASE_FIXTURE(Fixture, "Parking: a changed key ties both keys together, whic
   REQUIRE(apply());
   // The first two collapse to a move that the target takes, so key 1 and 2 are free.
   CHECK(box() == Box{"update 3|", "update 3| behind", "insert 9| behind"});
-  CHECK(target.tables["t"][{"1"}][1] == "new 1");
-  CHECK(target.tables["t"][{"2"}][1] == "b");
-  CHECK(target.tables["t"][{"9"}][1] == "a");
+  CHECK(target.tables["t"] ==
+        MemoryTable{{{"1"}, {"1", "new 1"}}, {{"2"}, {"2", "b"}}, {{"9"}, {"9", "a"}}});
 }
 
 TEST_CASE_FIXTURE(Fixture, "Parking: a failed change of the key taints the old and the new key") {
@@ -208,7 +206,8 @@ TEST_CASE_FIXTURE(Fixture, "Parking: a failed change of the key taints the old a
   CHECK(target.tables["t"] == MemoryTable{{{"1"}, {"1", "a"}}});
 }
 
-TEST_CASE_FIXTURE(Fixture, "Parking: what fails early in a batch takes what comes later in it along") {
+TEST_CASE_FIXTURE(Fixture,
+                  "Parking: what fails early in a batch takes what comes later in it along") {
   for (int i = 0; i < 500; ++i) h.insert(kTable, {text(std::to_string(i)), text("ok")});
   h.update(kTable, {text("7"), text("bad")});
   for (int i = 500; i < 1000; ++i) h.insert(kTable, {text(std::to_string(i)), text("ok")});
@@ -296,7 +295,8 @@ TEST_CASE_FIXTURE(Fixture, "Parking: a key of other columns than the letters' is
   CHECK(other.error().code() == ErrorCode::bad_data);
 }
 
-TEST_CASE_FIXTURE(Fixture, "Parking: a box that was not set up is named where rows are to be parked") {
+TEST_CASE_FIXTURE(Fixture,
+                  "Parking: a box that was not set up is named where rows are to be parked") {
   target.ready = false;
   const Status missing = apply();
   REQUIRE_FALSE(missing);
