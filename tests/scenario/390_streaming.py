@@ -36,7 +36,7 @@ def streamed(world, relay):
 
 
 def wait_streamed(world, relay, count=1):
-    wait_until(lambda: streamed(world, relay) >= count, 30, f"{count} transactions were streamed")
+    wait_until(lambda: streamed(world, relay) >= count, 60, f"{count} transactions were streamed")
 
 
 class Writer(threading.Thread):
@@ -181,10 +181,10 @@ def test_savepoints_deep_in_each_other(world, rule):
         cursor.execute("rollback to s10")
         cursor.execute("insert into t select g, 'in the end' from generate_series(200000, 202000) g")
     if rule:
-        wait_until(lambda: world.target.one("select max(id) from t") == 202000, 30, "the transaction arrives")
+        wait_until(lambda: world.target.one("select max(id) from t") == 202000, 60, "the transaction arrives")
         assert world.differences("t")
         return
-    world.wait_same("t")
+    world.wait_same("t", timeout_s=60)
     wait_streamed(world, relay)
 
 
@@ -209,7 +209,7 @@ def test_ddl_inside(world):
         cursor.execute(fill.format("t", ", g, 'sad'", 10000, 12000))
         wait_streamed(world, relay, 2)
     world.source.execute(fill.format("t", ", 7, 'ok'", 20000, 20010))  # a small one, by the new shape
-    world.wait_same("t", "other")
+    world.wait_same("t", "other", timeout_s=60)
 
 
 def test_ddl_rolled_back_whole(world):
@@ -222,12 +222,12 @@ def test_ddl_rolled_back_whole(world):
         wait_streamed(world, relay)
     connection.rollback()
     world.source.execute("insert into t values (1, 'v')")
-    world.wait_same("t")
+    world.wait_same("t", timeout_s=60)
     with connection.cursor() as cursor:
         cursor.execute("insert into t select g, repeat('v', 100) from generate_series(2, 3000) g")
     connection.commit()
     connection.close()
-    world.wait_same("t")
+    world.wait_same("t", timeout_s=60)
 
 
 def test_truncate_and_toast(world):
@@ -247,7 +247,7 @@ def test_truncate_and_toast(world):
         cursor.execute("update t set n = n + 10")
         cursor.execute("update t set id = id + 1000 where id % 5 = 0")
         cursor.execute("delete from t where id % 7 = 0")
-    world.wait_same("t", "l")
+    world.wait_same("t", "l", timeout_s=60)
     wait_streamed(world, relay)
 
 
@@ -266,7 +266,7 @@ def test_the_slot_moves_while_one_is_open(world, recovery):
         place = world.source.lsn()
         world.source.execute("insert into noise values (1)")
         wait_until(lambda: world.source.one("select confirmed_flush_lsn >= %s::pg_lsn from pg_replication_slots where "
-                                            "slot_name = %s", (place, relay.slot)), 30, "the slot moves")
+                                            "slot_name = %s", (place, relay.slot)), 60, "the slot moves")
         assert world.target.one("select count(*) from t") == 1
         relay.kill()
         world.source.execute("checkpoint")
@@ -276,7 +276,7 @@ def test_the_slot_moves_while_one_is_open(world, recovery):
     with recovery():
         connection.commit()
         connection.close()
-        world.wait_same("t")
+        world.wait_same("t", timeout_s=60)
 
 
 def test_half_a_gigabyte(world):
