@@ -31,10 +31,7 @@ History::History(uint64_t seed, bool only_crashes, bool tracing)
   source_.durable = [this] {
     return profile_.embedded ? database_.reached() : std::max(log_.published(), source_.origin());
   };
-  // A lost folder may have published what the target has.
-  database_.published = [this] {
-    return profile_.embedded ? std::max(log_.published(), source_.last_end()) : log_.published();
-  };
+  database_.published = [this] { return log_.ever_published(); };
 }
 
 History::~History() {
@@ -158,7 +155,6 @@ void History::meet_faults() {
   if (happens("kill -9", profile_.kill)) {
     world_.trace("{} is killed", one.name());
     one.kill();
-    if (profile_.embedded) log_.drop_queued();
   } else if (happens("clean stop", profile_.stop)) {
     one.request_stop();
   } else if (happens("pause", profile_.pause)) {
@@ -204,6 +200,7 @@ std::optional<pipeline::ManifestHint> History::hint() {
 
 void History::start(Role role) {
   const std::string name = fmt::format("{}{}", role == Role::apply ? "apply" : "relay", ++started_);
+  if (profile_.embedded) log_.drop_queued();  // its one process is gone
   if (profile_.embedded && started_ > 1 && world_.random.percent(profile_.log_lost)) {
     log_.lose_folder();
   }

@@ -11,7 +11,7 @@ namespace {
 
 constexpr unsigned kLingersPercent = 90;
 constexpr unsigned kFallsBehindPercent = 5;  // of a reader's calls, for up to …
-constexpr uint64_t kBehindMs = 60;
+constexpr uint64_t kBehindMs = 200;
 
 uint64_t hash_of(std::string_view key) {
   uint64_t hash = 14695981039346656037ULL;
@@ -99,6 +99,7 @@ void Log::check_manifest(const Manifest& manifest, LogOffset offset) {
   any_published_ = true;
   lost_ = false;
   published_ = std::max(published_, manifest.last.end_lsn);
+  ever_published_ = std::max(ever_published_, published_);
 }
 
 uint64_t Log::records_of(const OffsetRange& range, Token token) const {

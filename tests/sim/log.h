@@ -33,6 +33,8 @@ class Log final : public log::Log {
 
   // How far valid manifests reach.
   Lsn published() const { return published_; }
+  // … and how far they did, before a folder was lost.
+  Lsn ever_published() const { return ever_published_; }
 
   Status ensure_topics(const std::vector<log::TopicSpec>&, bool) override { return {}; }
   Status remove_topics(const std::vector<log::TopicSpec>&) override { return {}; }
@@ -83,6 +85,7 @@ class Log final : public log::Log {
   std::vector<std::shared_ptr<Session>> sessions_;
   LogOffset latest_claim_ = -1;
   Lsn published_;
+  Lsn ever_published_;
   bool any_published_ = false;
   bool lost_ = false;  // its first manifest need not continue from anything
 };

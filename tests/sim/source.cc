@@ -176,6 +176,7 @@ class SimStream final : public source::SlotStream {
 
   void set_flushed(Lsn lsn) override {
     backend_->flushed = std::max(backend_->flushed, lsn);
+    if (world_.random.percent(30)) source_.confirm(*backend_);
     if (lsn <= std::max(backend_->sent_up_to, source_.confirmed_)) return;
     world_.violation("I5", "acknowledged " + to_string(lsn) + ", beyond what was sent");
   }
