@@ -2,7 +2,7 @@
 //
 // Invariant: a row is published when a valid manifest names it, and not before. A manifest is valid
 // when its token is the offset of the latest claim that stands before it in the topic. Encoded by
-// relay/wire/control_codec.h; the protocol is modelled in docs/model/publishing.pml.
+// relay/wire/control_codec.h; the protocol is modelled in docs/model.
 #pragma once
 
 #include <cstdint>

@@ -3,8 +3,10 @@
 //   attempt: slot taken ─► claim, read back ─► decide_resume ─► stream ─► error ─► wait ─► attempt
 //   …
 //
-// Every attempt is a new slot connection and therefore a new claim (docs/model/publishing.pml: the
-// slot is taken before claiming). Transactions that the log already holds are dropped by position.
+// Every attempt is a new slot connection and therefore a new claim (docs/model/publishing.pml:
+// `start_slot` before `claim`, or CLAIM_FIRST loses; under the old claim, KEEP_TOKEN doubles).
+// Transactions that the log already holds are dropped by position. take_slot() is the model's
+// `start_slot`, `claim` and `decide_resume`, acknowledge() its `acknowledge`.
 // Invariant: the slot is acknowledged only up to a manifest of ours that was read back, and with
 // `acknowledge_applied` only up to what the target has applied, whichever is less.
 // One thread (the one that calls run).
