@@ -28,13 +28,12 @@ Error lost_claim(LogOffset offset, const Claim& claim, const std::string& slot) 
 
 }  // namespace
 
-Result<std::optional<Published>> last_published(log::Reader& reader, LogOffset from, LogOffset end,
-                                                std::stop_token stop) {
+Result<std::optional<Published>> last_published(log::Reader& reader, ReadingStart from,
+                                                LogOffset end, std::stop_token stop) {
   std::optional<Published> last;
   ClaimTracker claims;
-  if (from >= end) return last;
-  TRY(reader.seek_control(from));
-  bool first = true;
+  if (from.offset >= end) return last;
+  TRY(reader.seek_control(from.offset));
   while (true) {
     if (stop.stop_requested()) return fail(ErrorCode::cancelled, "stopped while reading manifests");
     TRY_ASSIGN(auto entry, reader.next_control(kPollStep));
@@ -51,10 +50,10 @@ Result<std::optional<Published>> last_published(log::Reader& reader, LogOffset f
     }
     if (std::get_if<Claim>(&*record)) claims.on_claim(entry->offset);
     if (auto* manifest = std::get_if<Manifest>(&*record)) {
-      if (first && from > 0 && entry->offset == from) claims.trust(manifest->token);
+      // Not the first one of the topic: a zombie's may stand there.
+      if (from.valid_manifest && entry->offset == from.offset) claims.trust(manifest->token);
       if (claims.valid(*manifest)) last = Published{entry->offset, std::move(*manifest)};
     }
-    first = false;
     if (entry->offset + 1 >= end) return last;
   }
 }
@@ -89,20 +88,22 @@ Result<std::optional<Published>> Publisher::claim(const std::optional<ManifestHi
     }
   }
   MILLRACE_FAILPOINT(capture_claim);
-  TRY_ASSIGN(const LogOffset from, start_of_reading(hint));
+  TRY_ASSIGN(const ReadingStart from, start_of_reading(hint));
   TRY_ASSIGN(auto last, last_published(*reader_, from, token_.value, stop_));
   TRY(reader_->seek_control(token_.value + 1));
   return last;
 }
 
-Result<LogOffset> Publisher::start_of_reading(const std::optional<ManifestHint>& hint) {
+Result<ReadingStart> Publisher::start_of_reading(const std::optional<ManifestHint>& hint) {
   TRY_ASSIGN(const auto bounds, reader_->control_bounds());
-  if (!hint || hint->offset < bounds.start || hint->offset >= token_.value) return bounds.start;
+  const ReadingStart at_start{bounds.start, false};
+  if (!hint || hint->offset < bounds.start || hint->offset >= token_.value) return at_start;
   // Another log may stand under the same name by now: only the same manifest counts.
   TRY_ASSIGN(const auto entry, reader_->control_at(hint->offset));
   const auto record = wire::decode_control(entry.value);
   const auto* manifest = record ? std::get_if<Manifest>(&*record) : nullptr;
-  return manifest && manifest->token == hint->token ? hint->offset : bounds.start;
+  if (!manifest || manifest->token != hint->token) return at_start;
+  return ReadingStart{hint->offset, true};
 }
 
 Status Publisher::begin_at(const Watermark& watermark, bool announce, bool origin) {

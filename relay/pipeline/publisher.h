@@ -4,9 +4,9 @@
 //        ──ControlDurable──► manifest durable ──read back without a foreign claim──►
 //        acknowledgeable
 //
-// Only the last step lets the slot forget. Steps as in docs/model/publishing.pml: claim() is
-// "claim" and "readback", send_manifests() is "manifest", read_back() is what makes ACK_BLIND
-// impossible.
+// Only the last step lets the slot forget. Steps of docs/model/publishing.pml: claim() is `claim`
+// and `last_published`, row() is `row`, send_manifests() `send_manifests`, read_back() `read_back`:
+// without it, ACK_BLIND.
 //
 // Invariant: manifests are sent in source order, each continuing where the one before ended; a
 // manifest is sent when every record and schema it names is durable, never before. Any error ends
@@ -58,11 +58,17 @@ struct PublisherOptions {
   std::function<void(const Published&)> on_published;
 };
 
+// Where the manifest topic is read from: its start, wherever retention has put that, or a manifest
+// that is known to be valid.
+struct ReadingStart {
+  LogOffset offset = 0;
+  bool valid_manifest = false;
+};
+
 // Reads the manifest topic from `from` up to `end` and returns the last valid manifest; nullopt
-// when there is none. `from` must be the start of the topic or the offset of a manifest known to be
-// valid.
-Result<std::optional<Published>> last_published(log::Reader& reader, LogOffset from, LogOffset end,
-                                                std::stop_token stop);
+// when there is none.
+Result<std::optional<Published>> last_published(log::Reader& reader, ReadingStart from,
+                                                LogOffset end, std::stop_token stop);
 
 // A group on its way: open until it is closed, then in flight until it is read back.
 struct CommitGroup {
@@ -124,7 +130,7 @@ class Publisher {
   Status handle(const log::ProducerEvent& event);
   Status send_manifests();
   Status read_back();
-  Result<LogOffset> start_of_reading(const std::optional<ManifestHint>& hint);
+  Result<ReadingStart> start_of_reading(const std::optional<ManifestHint>& hint);
   bool fill_schemas(CommitGroup& group) const;
   Status send_control(const ControlRecord& record, uint64_t* ticket);
 

@@ -25,7 +25,7 @@ Status refuse_if_remembered(const StreamSetup& setup, log::Log& log, std::stop_t
   }
   TRY_ASSIGN(const auto reader, log.reader());
   TRY_ASSIGN(const auto bounds, reader->control_bounds());
-  TRY_ASSIGN(const auto last, last_published(*reader, bounds.start, bounds.end, stop));
+  TRY_ASSIGN(const auto last, last_published(*reader, {bounds.start, false}, bounds.end, stop));
   if (!last) return {};
   return fail(ErrorCode::refused,
               "slot " + setup.source.slot +

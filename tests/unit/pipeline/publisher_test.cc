@@ -155,10 +155,35 @@ TEST_CASE_FIXTURE(Fixture, "last_published: void manifests are passed over") {
   log.control.push_back(wire::encode_control(late));
   const auto reader = log.reader();
   const auto end = static_cast<LogOffset>(log.control.size());
-  const auto last = last_published(**reader, 0, end, {});
+  const auto last = last_published(**reader, {0, false}, end, {});
   REQUIRE(last);
   REQUIRE(*last);
   CHECK((*last)->manifest.last.end_lsn == Lsn{100});
+}
+
+// Found by docs/model/publishing.pml with TRUST_FIRST: everything behind it then looked void, and
+// the slot was refused as one that had forgotten too much.
+TEST_CASE_FIXTURE(Fixture, "Publisher: a zombie's manifest where retention cut the topic is void") {
+  auto zombie = this->publisher();
+  REQUIRE(zombie.claim(std::nullopt));
+  REQUIRE(zombie.begin_at({1, Lsn{100}, {}, {}}, true, true));
+  for (int i = 0; i < 2; ++i) REQUIRE(zombie.tick(true, Millis(0)));
+  auto second = this->publisher();
+  REQUIRE(second.claim(std::nullopt));
+  REQUIRE(second.begin_at({1, Lsn{100}, {}, {}}, false, false));
+  Manifest late;
+  late.token = zombie.token();
+  late.system_identifier = "42";
+  late.previous = late.last = Watermark{1, Lsn{150}, Lsn{140}, {}};
+  log.control_start = static_cast<LogOffset>(log.control.size());
+  log.control.push_back(wire::encode_control(late));
+  transaction(second, 200, 1);
+  for (int i = 0; i < 4; ++i) REQUIRE(second.tick(true, Millis(0)));
+  auto third = this->publisher();
+  const auto published = third.claim(std::nullopt);
+  REQUIRE(published);
+  REQUIRE(*published);
+  CHECK((*published)->manifest.last.end_lsn == Lsn{208});
 }
 
 TEST_CASE_FIXTURE(Fixture, "Publisher: a full log is waited for, and a stop ends the wait") {
