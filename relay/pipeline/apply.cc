@@ -311,16 +311,18 @@ Status Apply::write_pending(const sink::Applied& next) {
     batch_.clear();
     return {};
   };
+  Watermark contained = applied_.watermark;  // groups may overlap what is applied, and each other
   for (const Published& group : pending_) {
     TRY(schemas_.load(*reader_, group.manifest.schemas));
     GroupReader rows(*reader_, schemas_, group.manifest);
     TRY(rows.open());
     while (true) {
       TRY_ASSIGN(const bool done,
-                 rows.fill(batch_, applied_.watermark, options_.group_rows, options_.group_bytes));
+                 rows.fill(batch_, contained, options_.group_rows, options_.group_bytes));
       if (done) break;
       TRY(write_batch());
     }
+    contained = group.manifest.last;
   }
   return write_batch();
 }

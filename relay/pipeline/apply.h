@@ -6,6 +6,9 @@
 //      └──────────┘ bad_data: "stopped", tried again every few seconds (or the end, with
 //      exit_on_stop)
 //
+// docs/model/applying.pml has the same steps: `locate`, `take_manifest`, `begin`, `write` and
+// COMMIT, and after a lost reply `locate` again.
+//
 // Invariant: a group is applied when the target stands inside [previous, last) of its manifest; a
 // target behind `previous` is a gap and refused. Several groups may share a target transaction,
 // never less than one whole group. One thread (the one that calls run); interrupt() from any.

@@ -28,6 +28,7 @@ struct Fixture {
   Shared shared;
   StatusBoard board{"shop", "all"};
   Millis applier_wait{15'000};
+  size_t group_rows = 2;
 
   Publisher make_publisher() {
     PublisherOptions options;
@@ -61,8 +62,8 @@ struct Fixture {
     ApplyOptions options;
     options.goal = Lsn{lsn};
     options.exit_on_stop = true;
-    options.group_rows = 2;
     options.applier_wait = applier_wait;
+    options.group_rows = group_rows;
     Apply apply(log, target, system_clock(), options, shared, board);
     return apply.run(stop.get_token());
   }
@@ -168,6 +169,22 @@ TEST_CASE_FIXTURE(Fixture, "Apply: a lost log that begins again inside what was 
   transaction(again, 300, 1);
   transaction(again, 400, 1);
   REQUIRE(apply_until(408));
+  check_each_row_once(3);
+}
+
+// Found by docs/model/applying.pml with CONTAINED_BY_APPLIED.
+TEST_CASE_FIXTURE(Fixture, "Apply: groups that overlap each other in one transaction") {
+  group_rows = 10;
+  auto first = publisher_at(100, true);
+  row(first, 200, 0);
+  REQUIRE(first.commit({1, Lsn{208}, Lsn{200}, TimeMicros{5}}));
+  transaction(first, 300, 1);
+  auto second = publisher_at(208, false);
+  row(second, 300, 0);
+  REQUIRE(second.commit({1, Lsn{308}, Lsn{300}, TimeMicros{5}}));
+  transaction(second, 400, 1);
+  REQUIRE(apply_until(408));
+  CHECK(target.commits == 1);
   check_each_row_once(3);
 }
 
