@@ -71,7 +71,7 @@ function(millrace_fuzzer name)
   add_dependencies(fuzzers fuzz_${name})
   # New inputs go to the first folder, in the build tree; the corpus in the tree is only read.
   file(MAKE_DIRECTORY ${CMAKE_CURRENT_BINARY_DIR}/corpus/${name})
-  add_test(NAME fuzz_${name} COMMAND fuzz_${name} -runs=200000 -max_total_time=20 -rss_limit_mb=512
+  add_test(NAME fuzz_${name} COMMAND fuzz_${name} -runs=200000 -max_total_time=7 -rss_limit_mb=512
            ${CMAKE_CURRENT_BINARY_DIR}/corpus/${name} ${PROJECT_SOURCE_DIR}/tests/fuzz/corpus/${name})
   set_tests_properties(fuzz_${name} PROPERTIES LABELS fuzz TIMEOUT 120)
 endfunction()

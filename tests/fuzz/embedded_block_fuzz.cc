@@ -25,7 +25,13 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     const auto header = decode_block_header(bytes);
     if (!header || again.take(header->written_at_micros) != bytes) abort();
   }
-  (void)offset_of_block_key(bytes, 1);
-  (void)offset_of_mark_key(bytes, 1);
+  if (const auto offset = offset_of_block_key(bytes, 1)) {
+    if (block_key(1, *offset) != bytes) abort();
+  }
+  if (const auto offset = offset_of_mark_key(bytes, 1)) {
+    if (mark_key(1, *offset) != bytes) abort();
+  }
+  if (const auto value = decode_u32(bytes); value && encode_u32(*value) != bytes) abort();
+  if (const auto value = decode_u64(bytes); value && encode_u64(*value) != bytes) abort();
   return sum == UINT64_MAX ? 1 : 0;
 }
