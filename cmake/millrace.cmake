@@ -46,13 +46,20 @@ function(millrace_library name)
   target_link_libraries(millrace_${name} PUBLIC ${ARG_LINKS} PRIVATE millrace_flags ${ARG_PRIVATE})
 endfunction()
 
+add_custom_target(units)  # the programs of `unit` and `sim`, without the rest of the tree: for the sanitizers
+
 # millrace_unit_test(NAME SOURCES a_test.cc … LINKS millrace::x …): one doctest program a folder.
 function(millrace_unit_test name)
   cmake_parse_arguments(ARG "" "" "SOURCES;LINKS" ${ARGN})
   add_executable(unit_${name} ${ARG_SOURCES})
   target_link_libraries(unit_${name} PRIVATE millrace_flags millrace_test_main ${ARG_LINKS})
   add_test(NAME unit_${name} COMMAND unit_${name})
-  set_tests_properties(unit_${name} PROPERTIES LABELS unit TIMEOUT 120)
+  set(timeout 120)
+  if(MILLRACE_SANITIZE)
+    set(timeout 600)
+  endif()
+  set_tests_properties(unit_${name} PROPERTIES LABELS unit TIMEOUT ${timeout})
+  add_dependencies(units unit_${name})
 endfunction()
 
 # millrace_fuzzer(NAME SOURCE file.cc LINKS millrace::x …): a libFuzzer program, built with the fuzz preset.
