@@ -38,9 +38,8 @@ void PlanWriter::begin(uint32_t epoch) {
 }
 
 bool PlanWriter::stale() const {
-  return std::any_of(bound_.begin(), bound_.end(), [this](const auto& table) {
-    return table.second->bound_in != transaction_;
-  });
+  return std::any_of(bound_.begin(), bound_.end(),
+                     [this](const auto& table) { return table.second->bound_in != transaction_; });
 }
 
 void PlanWriter::forget() {

@@ -298,7 +298,8 @@ Status PostgresTarget::journal(const std::string& who, const std::string& what) 
   const std::string clean_who = as_text(who);
   const std::string clean_what = as_text(what);
   const char* const params[] = {options_.pipeline.c_str(), clean_who.c_str(), clean_what.c_str()};
-  TRY(run_letters("INSERT INTO millrace.journal (pipeline, who, what) VALUES ($1::text, $2::text, "
+  TRY(
+      run_letters("INSERT INTO millrace.journal (pipeline, who, what) VALUES ($1::text, $2::text, "
                   "$3::text)",
                   params, "writing the journal"));
   return {};
@@ -308,7 +309,8 @@ Status PostgresTarget::failed_again(int64_t id, const std::string& error) {
   const std::string number = std::to_string(id);
   const std::string clean = as_text(error);
   const char* const params[] = {options_.pipeline.c_str(), number.c_str(), clean.c_str()};
-  TRY(run_letters("UPDATE millrace.parked SET attempts = attempts + 1, failed = true, error = "
+  TRY(
+      run_letters("UPDATE millrace.parked SET attempts = attempts + 1, failed = true, error = "
                   "$3::text WHERE pipeline = $1::text AND id = $2::int8",
                   params, "noting a failed attempt"));
   return {};

@@ -1,6 +1,8 @@
 // millrace letters: the changes that the target did not take, and what an operator does with them.
 //
 // They stand in the target (millrace.parked). All of it works beside a running process.
+#include "relay/pipeline/letters.h"
+
 #include <algorithm>
 #include <cstdio>
 #include <memory>
@@ -13,7 +15,6 @@
 #include "relay/cli/letters_text.h"
 #include "relay/cli/wiring.h"
 #include "relay/pipeline/letter_codec.h"
-#include "relay/pipeline/letters.h"
 #include "relay/wire/json.h"
 
 namespace millrace::cli {
@@ -63,7 +64,8 @@ Error none_such(const std::string& what) {
 // What ID, --key or --all mean; whole chains, or with `alone` the one letter of an ID.
 Result<std::vector<Letter>> choose(const std::vector<Letter>& letters,
                                    const LettersOptions& options, bool alone) {
-  const int given = (options.id > 0 ? 1 : 0) + (options.key.empty() ? 0 : 1) + (options.all ? 1 : 0);
+  const int given =
+      (options.id > 0 ? 1 : 0) + (options.key.empty() ? 0 : 1) + (options.all ? 1 : 0);
   if (given != 1) {
     return fail(ErrorCode::config, "name what is meant by one of ID, --key TABLE KEY and --all",
                 "`millrace letters list` shows ids, tables and keys");
@@ -95,9 +97,10 @@ Result<std::vector<Letter>> choose(const std::vector<Letter>& letters,
 Result<int> list(const config::Config& config, const LettersOptions& options) {
   TRY_ASSIGN(const auto target, open_target(config, false));
   TRY_ASSIGN(const auto letters, target->letters()->list());
-  std::fputs((options.json ? letters_json(letters, options.each) : letters_text(letters, options.each))
-                 .c_str(),
-             stdout);
+  std::fputs(
+      (options.json ? letters_json(letters, options.each) : letters_text(letters, options.each))
+          .c_str(),
+      stdout);
   if (letters.empty()) logging::info("nothing is parked", {});
   return 0;
 }
@@ -182,7 +185,8 @@ void add_selection(CLI::App& command, LettersOptions& options) {
 }  // namespace
 
 void add_letters(CLI::App& app, Invocation& invocation) {
-  auto* group = app.add_subcommand("letters", "changes that the target did not take (dead letters)");
+  auto* group =
+      app.add_subcommand("letters", "changes that the target did not take (dead letters)");
   group->require_subcommand(1);
   set_example(*group, "millrace letters list -c shop.yaml");
   auto options = std::make_shared<LettersOptions>();

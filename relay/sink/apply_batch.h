@@ -4,8 +4,8 @@
 // Collapsed rows may meet a unique or foreign key that the source's own order of statements did not
 // (two rows that swap a unique value). The target then takes nothing of the plan and says
 // `conflict`; the plan's changes are written in ever smaller pieces, and one by one where it still
-// conflicts. Where rows are parked (parking.h), a row that the target rejects is found the same way,
-// becomes a letter, and takes later changes of its key with it.
+// conflicts. Where rows are parked (parking.h), a row that the target rejects is found the same
+// way, becomes a letter, and takes later changes of its key with it.
 #pragma once
 
 #include <span>

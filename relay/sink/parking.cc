@@ -63,9 +63,9 @@ Result<bool> Parking::behind(const Change& change) {
   if (table == tables_.end() || table->second.key_columns.empty()) return false;
   if (table->second.key_columns != key_columns(*change.table)) {
     return fail(Error(ErrorCode::bad_data,
-                      "rows of this table are parked under the key (" +
-                          table->second.key_columns + "), and its key is now (" +
-                          key_columns(*change.table) + "): which belong together is not known",
+                      "rows of this table are parked under the key (" + table->second.key_columns +
+                          "), and its key is now (" + key_columns(*change.table) +
+                          "): which belong together is not known",
                       "`millrace letters retry --all`, or drop them")
                     .at("table " + table->first)
                     .at("position " + to_string(change.position)));

@@ -24,7 +24,7 @@
 namespace millrace::sink {
 
 struct ParkingOptions {
-  bool takes_new = false;        // false: a row that the target rejects stops the pipeline
+  bool takes_new = false;  // false: a row that the target rejects stops the pipeline
   uint64_t letters_max = 10'000;
 };
 

@@ -150,7 +150,8 @@ TEST_CASE("StatusBoard: the last error grows old") {
   CHECK(error->age_s == doctest::Approx(2.5));
 }
 
-TEST_CASE("StatusBoard: parked changes are said beside a health that is well, not in place of another") {
+TEST_CASE(
+    "StatusBoard: parked changes are said beside a health that is well, not in place of another") {
   StatusBoard board("shop", "all");
   board.parked(3);
   CHECK(board.snapshot().health ==
