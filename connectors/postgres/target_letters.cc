@@ -267,6 +267,7 @@ Result<std::vector<Letter>> PostgresTarget::read(std::span<const int64_t> ids) {
 }
 
 // The update takes the lock that an applier's begin() waits for, and tells it to look again.
+// Constraints are checked at once, so that a letter that violates one is known by name.
 Status PostgresTarget::begin_edit(uint32_t epoch) {
   if (!connection_ || !connection_->alive()) {
     return fail(ErrorCode::retryable, "the target is not connected");
@@ -274,7 +275,8 @@ Status PostgresTarget::begin_edit(uint32_t epoch) {
   if (open_) rollback();
   writer_->begin(epoch);
   const auto replies = connection_->run_all(
-      "BEGIN; UPDATE millrace.applied SET parked_edits = parked_edits + 1 WHERE pipeline = " +
+      "BEGIN; SET CONSTRAINTS ALL IMMEDIATE; UPDATE millrace.applied SET parked_edits = "
+      "parked_edits + 1 WHERE pipeline = " +
       connection_->literal(options_.pipeline) + "; SAVEPOINT millrace_plan");
   open_ = true;
   if (!replies.back().ok()) {
@@ -282,7 +284,7 @@ Status PostgresTarget::begin_edit(uint32_t epoch) {
                        .with_hint("it holds a transaction open; try again"));
   }
   savepoint_fresh_ = true;
-  if (replies[1].affected() == 1) return {};
+  if (replies[2].affected() == 1) return {};
   return give_up(Error(ErrorCode::negative, "the target knows no pipeline " + options_.pipeline));
 }
 

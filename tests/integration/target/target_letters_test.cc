@@ -216,7 +216,7 @@ TEST_CASE(
   behind.update(world.t, {text("5"), text("FIVE"), text("2")});
   REQUIRE(world.park(behind));
   CHECK(world.parked() == "5");
-  CHECK(world.db().rows("dst.t") == Table{{"1", "large", "1"}, {"5", "FIVE", "2"}});
+  CHECK(world.db().rows("dst.t") == Table{{"1", "1", "large"}, {"5", "2", "FIVE"}});
 
   // Nothing is mended yet: each chain says where it stands. That of 7 collapses to a delete.
   auto outcome = world.retry();
@@ -225,7 +225,7 @@ TEST_CASE(
   CHECK(outcome.stuck.front().waiting == 3);
   CHECK(outcome.stuck.front().letter.key_json == "{\"id\":\"1\"}");
   CHECK(contains(outcome.stuck.front().error.describe(), "23514"));
-  CHECK(world.letters().front().attempts == 2);
+  CHECK(world.letters().front().attempts >= 2);
 
   world.db().run("ALTER TABLE dst.t DROP CONSTRAINT t_n_check");
   outcome = world.retry();
@@ -233,7 +233,7 @@ TEST_CASE(
   CHECK(outcome.stuck.empty());
   CHECK(world.parked() == "0");
   CHECK(world.db().rows("dst.t") ==
-        Table{{"1", "new", "2"}, {"2", "large", "101"}, {"5", "FIVE", "2"}});
+        Table{{"1", "2", "new"}, {"2", "101", "large"}, {"5", "2", "FIVE"}});
 }
 
 TEST_CASE("retry: stops at the first letter that fails, and keeps what went before it") {
@@ -251,7 +251,7 @@ TEST_CASE("retry: stops at the first letter that fails, and keeps what went befo
   const auto outcome = world.retry();
   CHECK(outcome.applied == 2);
   REQUIRE(outcome.stuck.size() == 1);
-  CHECK(world.db().rows("dst.t") == Table{{"1", "b", "150"}});
+  CHECK(world.db().rows("dst.t") == Table{{"1", "150", "b"}});
   CHECK(world.parked() == "1");
 }
 
@@ -274,7 +274,7 @@ TEST_CASE("retry: a chain longer than a transaction falls apart and is applied a
   REQUIRE(outcome);
   CHECK(outcome->applied == 6);
   CHECK(world.parked() == "0");
-  CHECK(world.db().rows("dst.t") == Table{{"1", "d", "1"}, {"3", "e", "1"}, {"9", "z", "100"}});
+  CHECK(world.db().rows("dst.t") == Table{{"1", "1", "d"}, {"3", "1", "e"}, {"9", "100", "z"}});
 }
 
 TEST_CASE("retry: a newer row in the target stays") {
@@ -353,6 +353,9 @@ TEST_CASE("park: a constraint that is checked at COMMIT is checked row by row, a
   CHECK(world.parked() == "1");
   CHECK(world.letters().front().key_json == "{\"id\":\"99\"}");
   CHECK(world.db().one("SELECT count(*) FROM dst.t") == "99");
+  const auto outcome = world.retry();
+  REQUIRE(outcome.stuck.size() == 1);
+  CHECK(contains(outcome.stuck.front().error.describe(), "23505"));
 }
 
 TEST_CASE("drop: the letter goes, the journal says who and why, the rest of the chain can go on") {
@@ -377,11 +380,11 @@ TEST_CASE("drop: the letter goes, the journal says who and why, the rest of the 
                   "letter ") == 0);
   CHECK(contains(world.db().one("SELECT what FROM millrace.journal"), "a test row"));
   CHECK(world.retry().stuck.empty());
-  CHECK(world.db().rows("dst.t") == Table{{"1", "b", "7"}});
+  CHECK(world.db().rows("dst.t") == Table{{"1", "7", "b"}});
   History later(20000);
   later.update(world.t, {text("1"), text("c"), text("8")});
   REQUIRE(world.park(later));
-  CHECK(world.db().rows("dst.t") == Table{{"1", "c", "8"}});
+  CHECK(world.db().rows("dst.t") == Table{{"1", "8", "c"}});
 }
 
 TEST_CASE("begin_edit: the applier waits for it, and then knows that keys are free again") {
@@ -424,7 +427,7 @@ TEST_CASE("begin_edit: the applier waits for it, and then knows that keys are fr
   REQUIRE_MESSAGE(result, (result ? "" : result.error().describe()));
   CHECK(parking.count() == 0);
   CHECK(world.parked() == "0");
-  CHECK(world.db().rows("dst.t") == Table{{"1", "b", "7"}});
+  CHECK(world.db().rows("dst.t") == Table{{"1", "7", "b"}});
 }
 
 TEST_CASE("stop: rows that were parked before keep their keys, new ones stop the pipeline") {
