@@ -10,6 +10,7 @@ namespace {
 constexpr char kPositionFamily = 'p';
 constexpr char kTimeFamily = 't';
 constexpr char kNameKind = 0;
+constexpr char kTablesKind = 't';
 constexpr uint64_t kSignBit = 1ULL << 63;
 constexpr size_t kRangesMax = 100'000;
 
@@ -177,7 +178,27 @@ Result<std::string> decode_name(std::string_view value) {
   return name;
 }
 
+std::string encode_texts(const std::vector<std::string>& texts) {
+  std::string bytes;
+  Writer out(bytes);
+  out.number(kFormat).number(static_cast<uint32_t>(texts.size()));
+  for (const std::string& text : texts) out.text(text);
+  return bytes;
+}
+
+Result<std::vector<std::string>> decode_texts(std::string_view value) {
+  Reader in(value);
+  TRY(check_format(in.number<uint8_t>()));
+  const auto count = in.number<uint32_t>();
+  if (count > in.left() / sizeof(uint32_t)) return corrupt("more texts than bytes for them");
+  std::vector<std::string> texts;
+  for (uint32_t i = 0; i < count; ++i) texts.push_back(in.text());
+  if (!in.done()) return corrupt("a list of texts cut short");
+  return texts;
+}
+
 std::string name_key() { return key_of(kNameKind); }
+std::string tables_key() { return key_of(kTablesKind); }
 std::string latest_key(Kind kind) { return key_of(static_cast<char>(kind)); }
 
 PositionKey position_of(const Entry& entry) {

@@ -3,6 +3,7 @@
 // Keys are big-endian, so that their byte order is their meaning's; the first byte is the format.
 //   checkpoint  01 00                                             the pipeline's name
 //               01 kind                                           the latest entry of a kind
+//               01 't'                                            the tables that are published
 //   history     01 'p' epoch:4 end_lsn:8 manifest_offset:8        an entry, by position
 //               01 't' at:8 epoch:4 end_lsn:8 manifest_offset:8   nothing, by time
 //
@@ -14,6 +15,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "relay/base/result.h"
 #include "relay/checkpoint/entry.h"
@@ -28,7 +30,11 @@ Result<Entry> decode_entry(std::string_view value);
 std::string encode_name(std::string_view pipeline);
 Result<std::string> decode_name(std::string_view value);
 
+std::string encode_texts(const std::vector<std::string>& texts);
+Result<std::vector<std::string>> decode_texts(std::string_view value);
+
 std::string name_key();
+std::string tables_key();
 std::string latest_key(Kind kind);
 
 // What orders history entries by position; unique for a manifest.

@@ -30,6 +30,7 @@ Result<std::unique_ptr<Store>> Store::open(const Options& options) {
   for (const Kind kind : {Kind::published, Kind::acknowledged, Kind::applied}) {
     TRY(store->latest(kind));
   }
+  TRY(store->tables());
   return store;
 }
 
@@ -87,6 +88,18 @@ Result<std::optional<Entry>> Store::latest(Kind kind) const {
   if (!entry) return db_->located(std::move(entry).error());
   if (entry->kind != kind) return db_->damaged("an entry under the key of another kind");
   return std::optional<Entry>(std::move(*entry));
+}
+
+Status Store::put_tables(const std::vector<std::string>& tables) {
+  return write({{Family::checkpoint, tables_key(), encode_texts(tables)}}, nullptr, true);
+}
+
+Result<std::vector<std::string>> Store::tables() const {
+  TRY_ASSIGN(const auto value, db_->get(Family::checkpoint, tables_key()));
+  if (!value) return std::vector<std::string>();
+  auto tables = decode_texts(*value);
+  if (!tables) return db_->located(std::move(tables).error());
+  return tables;
 }
 
 Result<std::vector<Entry>> Store::history(const Place& from, const Place& to, size_t limit) const {

@@ -44,6 +44,10 @@ class Store {
 
   Result<std::optional<Entry>> latest(Kind kind) const;
 
+  // The tables that the publication was last made to hold, as schema.name; empty: not known.
+  Status put_tables(const std::vector<std::string>& tables);
+  Result<std::vector<std::string>> tables() const;
+
   // History in ascending order, from <= x < to, at most `limit` entries.
   Result<std::vector<Entry>> history(const Place& from, const Place& to, size_t limit) const;
   Result<std::vector<Entry>> history(TimeMicros from, TimeMicros to, size_t limit) const;

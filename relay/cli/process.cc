@@ -10,12 +10,14 @@
 #include "relay/base/logging.h"
 #include "relay/checkpoint/spill.h"
 #include "relay/pipeline/setup_stream.h"
+#include "relay/pipeline/source_guard.h"
 #include "relay/pipeline/stage.h"
 
 namespace millrace::cli {
 namespace {
 
 constexpr Millis kHour{3'600'000};
+constexpr Millis kDropPatience{5000};
 
 std::string role_name(Role role) {
   switch (role) {
@@ -226,9 +228,15 @@ Status Process::prepare() {
     logging::warn("the source can not be asked for its tables; applying with what the log says",
                   {{"error", connected.error().describe()}});
   }
+  if (captures()) TRY(guard_slot(catalog));
   if (applies()) TRY(prepare_target(selected ? &*selected : nullptr));
   if (connected) TRY(check_cluster(catalog));
-  if (captures() && sets_up) TRY(setup_publication(config_, catalog, *selected, nullptr));
+  if (captures()) {
+    carried_.clear();
+    for (const source::SourceTable& table : selected->tables) carried_.push_back(table.name());
+    TRY(guard_publication(catalog));
+  }
+  if (captures() && sets_up) TRY(publish_tables(catalog, *selected));
   TRY(log_->ensure_topics(selected ? selected->topics(config_) : std::vector<log::TopicSpec>(),
                           sets_up));
   if (captures() && sets_up) {
@@ -251,6 +259,42 @@ Status Process::prepare_target(const SelectedTables* selected) {
   shared_.set_applied(applied->watermark);
   applied_from_ = applied->system_identifier;
   return {};
+}
+
+// Here too, not only beside a running stream: a target that is away must not keep the slot's limit
+// from being looked at. The store knows that it is our source which is asked.
+Status Process::guard_slot(source::Catalog& catalog) const {
+  const pipeline::RetainedWalLimit limit = retained_wal_limit(config_);
+  if (limit.action != pipeline::OnRetainedWal::drop_slot) return {};
+  TRY_ASSIGN(const auto slot, catalog.slot(config_.source.slot));
+  if (!slot || !limit.exceeded_by(*slot)) return {};
+  TRY_ASSIGN(const auto facts, catalog.server());
+  TRY_ASSIGN(const auto latest, capture_store_->latest(checkpoint::Kind::published));
+  if (!latest || latest->system_identifier != facts.system_identifier) return {};
+  return fail(pipeline::give_up_slot(catalog, *slot, limit, kDropPatience));
+}
+
+// What the publication was made to hold once, and lost, is not made anew in silence.
+Status Process::guard_publication(source::Catalog& catalog) const {
+  TRY_ASSIGN(const auto slot, catalog.slot(config_.source.slot));
+  if (!slot) return {};  // no stream yet, or one that is refused for that
+  TRY_ASSIGN(const auto published, capture_store_->tables());
+  std::vector<source::TableName> known;
+  for (const source::TableName& table : carried_) {
+    const auto at = std::find(published.begin(), published.end(), display_name(table));
+    if (at != published.end()) known.push_back(table);
+  }
+  if (known.empty()) return {};
+  TRY_ASSIGN(auto gap, pipeline::publication_gap(catalog, config_.source.publication, known));
+  if (gap) return fail(std::move(*gap));
+  return {};
+}
+
+Status Process::publish_tables(source::Catalog& catalog, const SelectedTables& selected) {
+  TRY(setup_publication(config_, catalog, selected, nullptr));
+  std::vector<std::string> names;
+  for (const source::TableName& table : carried_) names.push_back(display_name(table));
+  return capture_store_->put_tables(names);
 }
 
 // Another cluster's LSNs say nothing about this target, so no goal may be taken from them.
@@ -283,8 +327,8 @@ pipeline::SupervisorOptions Process::supervisor_options() {
   pipeline::SupervisorOptions options;
   if (captures()) {
     options.capture = capture_options();
-    options.monitor = pipeline::MonitorOptions{source_options(config_),
-                                               config_.source.max_retained_wal, Millis(5000)};
+    options.monitor = pipeline::MonitorOptions{source_options(config_), retained_wal_limit(config_),
+                                               carried_, Millis(5000)};
   }
   if (applies()) options.apply = apply_options();
   return options;
@@ -312,6 +356,7 @@ pipeline::CaptureOptions Process::capture_options() {
   options.target_known = applies();
   options.slot_wait = config_.source.slot_wait;
   options.spill_folder = spill_folder(config_);
+  options.retained = retained_wal_limit(config_);
   options.exit_on_stop = exits_on_stop();
   options.goal = goal_;
   options.end_at_goal = !applies();

@@ -46,6 +46,9 @@ class Process {
   Status prepare();
   Status prepare_target(const SelectedTables* selected);
   Status check_cluster(source::Catalog& catalog) const;
+  Status guard_slot(source::Catalog& catalog) const;
+  Status guard_publication(source::Catalog& catalog) const;
+  Status publish_tables(source::Catalog& catalog, const SelectedTables& selected);
   Status find_goal(source::Catalog& catalog);
   pipeline::SupervisorOptions supervisor_options();
   pipeline::CaptureOptions capture_options();
@@ -63,6 +66,7 @@ class Process {
   std::unique_ptr<log::Log> log_;
   std::unique_ptr<sink::Target> target_;
   std::unique_ptr<admin::Server> admin_;
+  std::vector<source::TableName> carried_;  // the tables that the stream carries
   std::string applied_from_;  // the source cluster's system identifier, as the target has it
   struct AppliedMark {
     SteadyTime at;

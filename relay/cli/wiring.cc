@@ -71,6 +71,15 @@ source::Options source_options(const config::Config& config) {
   return options;
 }
 
+pipeline::RetainedWalLimit retained_wal_limit(const config::Config& config) {
+  using Said = config::OnRetainedWal;
+  using Done = pipeline::OnRetainedWal;
+  const Said said = config.source.on_retained_wal;
+  return {config.source.max_retained_wal, said == Said::stop        ? Done::stop
+                                          : said == Said::drop_slot ? Done::drop_slot
+                                                                    : Done::warn};
+}
+
 transform::TableRouter make_router(const config::Config& config) {
   transform::RouterOptions options;
   options.pipeline = config.pipeline;

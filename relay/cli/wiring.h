@@ -12,6 +12,7 @@
 #include "relay/config/config.h"
 #include "relay/event/table_schema.h"
 #include "relay/log/log.h"
+#include "relay/pipeline/source_guard.h"
 #include "relay/sink/target.h"
 #include "relay/source/catalog.h"
 #include "relay/source/options.h"
@@ -20,6 +21,7 @@
 namespace millrace::cli {
 
 source::Options source_options(const config::Config& config);
+pipeline::RetainedWalLimit retained_wal_limit(const config::Config& config);
 transform::TableRouter make_router(const config::Config& config);
 
 // <state>/log, <state>/capture, <state>/apply: one owner each, so that roles can be split. Of

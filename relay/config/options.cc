@@ -91,7 +91,6 @@ constexpr std::array<string_view, 2> kSynchronousCommit{"on", "off"};
 constexpr std::array<string_view, 4> kLevel{"debug", "info", "warn", "error"};
 constexpr std::array<string_view, 2> kLogFormat{"text", "json"};
 
-constexpr std::array<string_view, 2> kNoRetainedWalActions{"stop", "drop_slot"};
 constexpr std::array<string_view, 1> kNoSwitchOn{"on"};
 constexpr std::array<string_view, 1> kNoDebezium{"debezium_json"};
 constexpr std::array<string_view, 1> kNoTransactions{"exactly_once"};
@@ -136,7 +135,8 @@ std::vector<Option> source_options() {
        "How much WAL the slot may hold back before `on_retained_wal` acts."},
       {"source.on_retained_wal", "warn", false,
        choice<&C::source, &S::on_retained_wal>(kOnRetainedWal),
-       "What to do above `max_retained_wal`.", kNoRetainedWalActions},
+       "What to do above `max_retained_wal`: warn; stop capturing, which keeps the slot; or drop "
+       "the slot, which saves the source's disk and ends the stream."},
       {"source.streaming", "off", false, on_off<&C::source, &S::streaming>(),
        "Receive large transactions before they commit, and keep them under `state` until then "
        "(Postgres 14 and later)."},

@@ -8,7 +8,6 @@
 #include "relay/base/failpoint.h"
 #include "relay/base/logging.h"
 #include "relay/pipeline/stage.h"
-#include "relay/source/catalog.h"
 #include "relay/source/replication.h"
 
 namespace millrace::pipeline {
@@ -20,6 +19,7 @@ constexpr Millis kInFlightWait{1};
 constexpr Millis kSlotRetry{200};
 constexpr Millis kFinishTimeout{2000};
 constexpr Millis kKeepaliveEvery{20};
+constexpr Millis kHaltedWait{5000};
 
 }  // namespace
 
@@ -156,7 +156,16 @@ Result<ResumePoint> Capture::take_slot(source::SlotStream& replication, std::sto
                 "a new stream: `millrace setup`; a stream whose slot was dropped has lost changes: "
                 "`millrace teardown`, then `millrace setup` on a fresh copy");
   }
+  if (before->is_lost()) return fail(slot_is_lost(*before));
+  if (shared_.halt() && !options_.retained.exceeded_by(*before)) shared_.set_halt(std::nullopt);
+  // While halted the slot is taken once for each place that it stands at: see let_slot_catch_up.
+  const bool halted =
+      shared_.halt().has_value() && !may_acknowledge_more(before->confirmed_flush_lsn);
+  if (halted && halted_at_ == before->confirmed_flush_lsn) {
+    return fail(too_much_retained(*before, options_.retained));
+  }
   TRY(start_slot(replication, stop));
+  if (halted) TRY(let_slot_catch_up(*catalog, stop));
   // Nobody but us moves it from here on.
   TRY_ASSIGN(const auto slot, catalog->slot(facts.slot));
   if (!slot) return fail(ErrorCode::retryable, "slot " + facts.slot + " vanished");
@@ -203,6 +212,54 @@ Status Capture::make_decoder(uint32_t timeline, std::stop_token stop) {
   return {};
 }
 
+bool Capture::may_acknowledge_more(Lsn confirmed) const {
+  const auto applied = shared_.applied();
+  return options_.acknowledge_applied && applied && applied->end_lsn > confirmed;
+}
+
+// The server moves the slot's restart LSN, which retained WAL is counted from, as its decoding
+// passes over what is confirmed already. So taking the slot may be all that a halt needs to end.
+Status Capture::let_slot_catch_up(source::SlotCatalog& catalog, std::stop_token stop) {
+  const auto deadline = clock_.now() + kHaltedWait;
+  while (true) {
+    TRY_ASSIGN(const auto slot, catalog.slot(options_.source.slot));
+    if (!slot) return fail(ErrorCode::retryable, "slot " + options_.source.slot + " vanished");
+    halted_at_ = slot->confirmed_flush_lsn;
+    if (!options_.retained.exceeded_by(*slot)) {
+      shared_.set_halt(std::nullopt);
+      return {};
+    }
+    if (clock_.now() >= deadline) return fail(too_much_retained(*slot, options_.retained));
+    if (!clock_.sleep_for(stop, kSlotRetry)) return fail(ErrorCode::cancelled, "stopped");
+  }
+}
+
+// Halted: reads no more, but stays until the slot was told all that target and log have, since that
+// alone may bring it below its limit.
+Status Capture::wind_down(source::SlotStream& replication, std::stop_token stop, const Error& why) {
+  board_.error(why);
+  board_.failing("capture", HealthState::stopped, why.describe());
+  logging::error("capture reads no more", {{"error", why.describe()}});
+  if (!publisher_->acknowledgeable() && !publisher_->in_transaction()) {
+    TRY(publisher_->progress(publisher_->head()));  // what is acknowledged must be a manifest's
+  }
+  while (!stop.stop_requested() && !options_.exit_on_stop) {
+    TRY(publisher_->tick(true, kIdleWait));
+    acknowledge(replication);
+    TRY(replication.failure());
+    if (!shared_.halt()) {
+      board_.running("capture");
+      return {};
+    }
+    const auto& last = publisher_->acknowledgeable();
+    const bool told_all = !last || acknowledged_ >= last->manifest.last.end_lsn;
+    if (told_all && !publisher_->in_flight()) break;
+    clock_.sleep_for(stop, kIdleWait);
+  }
+  finish(replication);
+  return fail(why);
+}
+
 Status Capture::handle_frame(const source::Frame& frame) {
   MILLRACE_FAILPOINT(capture_receive);
   board_.source_end(frame.server_wal_end);
@@ -228,6 +285,7 @@ Status Capture::make_progress() {
 
 Status Capture::stream(source::SlotStream& replication, std::stop_token stop) {
   while (!stop.stop_requested()) {
+    if (const auto why = shared_.halt()) TRY(wind_down(replication, stop, *why));
     bool idle = false;
     for (int i = 0; i < kFramesBetweenTicks && !idle; ++i) {
       TRY_ASSIGN(const auto frame, replication.next(Millis(0)));

@@ -2,6 +2,7 @@
 //
 //   attempt: slot taken ─► claim, read back ─► decide_resume ─► stream ─► error ─► wait ─► attempt
 //   …
+//   halted (Shared::halt): reads no more, acknowledges what it can ─► "stopped" ─► attempt …
 //
 // Every attempt is a new slot connection and therefore a new claim (docs/model/publishing.pml:
 // `start_slot` before `claim`, or CLAIM_FIRST loses; under the old claim, KEEP_TOKEN doubles).
@@ -26,8 +27,10 @@
 #include "relay/pipeline/publisher.h"
 #include "relay/pipeline/resume.h"
 #include "relay/pipeline/shared.h"
+#include "relay/pipeline/source_guard.h"
 #include "relay/pipeline/spilled_transactions.h"
 #include "relay/pipeline/status_board.h"
+#include "relay/source/catalog.h"
 #include "relay/source/options.h"
 #include "relay/source/slot_source.h"
 
@@ -44,6 +47,7 @@ struct CaptureOptions {
   bool target_known = false;          // an Apply in this process reads the target
   std::string spill_folder;           // for open transactions; with source.streaming
   Millis slot_wait{15'000};           // for a slot that another process holds
+  RetainedWalLimit retained;          // `stop`: Shared::halt() ends the reading
   Millis progress_interval{1000};     // at most one empty manifest in this time
   Millis repeat_interval{3'600'000};  // an idle stream repeats its last manifest
   Millis stopped_retry{3000};
@@ -74,6 +78,9 @@ class Capture {
   Result<ResumePoint> take_slot(source::SlotStream& replication, std::stop_token stop);
   Status make_decoder(uint32_t timeline, std::stop_token stop);
   Status start_slot(source::SlotStream& replication, std::stop_token stop);
+  bool may_acknowledge_more(Lsn confirmed) const;
+  Status let_slot_catch_up(source::SlotCatalog& catalog, std::stop_token stop);
+  Status wind_down(source::SlotStream& replication, std::stop_token stop, const Error& why);
   Status stream(source::SlotStream& replication, std::stop_token stop);
   Status handle_frame(const source::Frame& frame);
   Status make_progress();
@@ -98,7 +105,8 @@ class Capture {
   SteadyTime last_keepalive_request_;
   SteadyTime last_published_at_;
   Lsn acknowledged_;
-  bool begun_ = false;  // the stream was reached once, so the config fits
+  bool begun_ = false;            // the stream was reached once, so the config fits
+  std::optional<Lsn> halted_at_;  // the slot's confirmed LSN, when a halted attempt last took it
   Backoff backoff_;
 };
 

@@ -1,18 +1,21 @@
 // Monitor: looks at the source beside the stream every few seconds, on a connection of its own.
 //
-// Posts the slot's row and the end of WAL to the status board, warns when retained WAL passes its
-// limit, and watches the publication: Postgres 18 goes on without a word when it is gone, and rows
-// changed meanwhile are never delivered. Own thread; failures of its connection are logged once and
-// tried again.
+// Posts the slot's row to the status board, acts when retained WAL passes its limit, and comes to a
+// verdict that ends the stream: the slot is lost, or the publication (or a table of it) is gone,
+// which Postgres does not tell a stream whose changes it then leaves out. Own thread; failures of
+// its connection are logged once and tried again.
 #pragma once
 
-#include <atomic>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "relay/base/clock.h"
 #include "relay/base/result.h"
+#include "relay/pipeline/shared.h"
+#include "relay/pipeline/source_guard.h"
 #include "relay/pipeline/status_board.h"
 #include "relay/source/catalog.h"
 #include "relay/source/options.h"
@@ -21,25 +24,36 @@ namespace millrace::pipeline {
 
 struct MonitorOptions {
   source::Options source;
-  uint64_t max_retained_wal_bytes = 0;
+  RetainedWalLimit retained;
+  std::vector<source::TableName> tables;  // that the stream carries
   Millis interval{5000};
 };
 
 class Monitor {
  public:
-  Monitor(MonitorOptions options, StatusBoard& board);
+  Monitor(MonitorOptions options, Shared& shared, StatusBoard& board);
 
-  // True once the publication was seen to be missing.
-  bool publication_is_missing() const { return publication_is_missing_; }
+  // Why the stream can not go on; nullopt: it can.
+  std::optional<Error> verdict() const;
+  // on_retained_wal: drop_slot, and more is retained: the stages are to be ended, and then
+  // drop_slot() called, which returns the verdict.
+  bool wants_slot_dropped() const;
+  Error drop_slot();
 
  private:
   void run(std::stop_token stop);
   Status look(source::Catalog& catalog);
+  void look_at_slot(const source::SlotInfo& slot);
+  void set_verdict(Error error);
 
   MonitorOptions options_;
+  Shared& shared_;
   StatusBoard& board_;
-  std::atomic<bool> publication_is_missing_{false};
-  bool warned_ = false;
+  mutable std::mutex mutex_;
+  std::optional<Error> verdict_;
+  std::optional<source::SlotInfo> unwanted_;  // the slot that is to be dropped
+  bool warned_ = false;                       // of too much WAL
+  bool warned_unreserved_ = false;
   std::jthread thread_;  // last: ends before what it uses
 };
 

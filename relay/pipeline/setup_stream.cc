@@ -2,6 +2,7 @@
 
 #include "relay/base/failpoint.h"
 #include "relay/base/logging.h"
+#include "relay/pipeline/source_guard.h"
 #include "relay/source/catalog.h"
 #include "relay/source/checks.h"
 #include "relay/source/replication.h"
@@ -62,6 +63,7 @@ Result<bool> setup_stream(const StreamSetup& setup, log::Log& log, const Clock& 
   TRY_ASSIGN(const auto slot, catalog.slot(setup.source.slot));
   if (slot) {
     TRY_ASSIGN(const auto facts, catalog.server());
+    if (slot->is_lost()) return fail(slot_is_lost(*slot));
     for (auto& finding : source::check_slot(*slot, facts.database)) {
       if (finding.blocker) return fail(std::move(finding.error).with_code(ErrorCode::refused));
     }

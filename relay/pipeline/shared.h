@@ -1,13 +1,15 @@
 // Shared: what capture and apply have in common in one process.
 //
 // Data goes one way; what comes back is `applied`, which lets the slot forget where acknowledging
-// waits for the target. Thread-safe.
+// waits for the target. The monitor may tell capture to halt. Thread-safe.
 #pragma once
 
 #include <atomic>
 #include <mutex>
 #include <optional>
+#include <utility>
 
+#include "relay/base/error.h"
 #include "relay/base/ids.h"
 
 namespace millrace::pipeline {
@@ -28,10 +30,21 @@ class Shared {
   void set_capturing() { capturing_ = true; }
   bool capturing() const { return capturing_; }
 
+  // Why capture is to read no more; nullopt: it may.
+  void set_halt(std::optional<Error> why) {
+    const std::lock_guard lock(mutex_);
+    halt_ = std::move(why);
+  }
+  std::optional<Error> halt() const {
+    const std::lock_guard lock(mutex_);
+    return halt_;
+  }
+
  private:
   std::atomic<bool> capturing_{false};
   mutable std::mutex mutex_;
   std::optional<Watermark> applied_;
+  std::optional<Error> halt_;
 };
 
 }  // namespace millrace::pipeline

@@ -243,7 +243,13 @@ Health StatusBoard::health_locked(const Lag& lag) const {
       worst.why = stage + ": " + health.why;
     }
   }
-  if (worst.state == HealthState::ok && lag.seconds && *lag.seconds >= kCatchingUpSeconds) {
+  const bool calm = worst.state == HealthState::ok;
+  if (calm && state_.slot && state_.slot->wal_status == "unreserved") {
+    worst = Health{HealthState::catching_up,
+                   "slot " + state_.slot->name +
+                       " may be lost at the source's next checkpoint (wal_status unreserved): "
+                       "raise max_slot_wal_keep_size"};
+  } else if (calm && lag.seconds && *lag.seconds >= kCatchingUpSeconds) {
     char why[64];
     std::snprintf(why, sizeof why, "%.1f s behind the source", *lag.seconds);
     worst = Health{HealthState::catching_up, why};

@@ -37,14 +37,6 @@ class Endings {
   Status first_;
 };
 
-Error publication_is_gone(const std::string& name) {
-  return Error(
-      ErrorCode::refused,
-      "publication " + name +
-          " does not exist any more: changes committed since it was dropped are not delivered",
-      "start again from a fresh copy with `millrace teardown` and `millrace setup`");
-}
-
 }  // namespace
 
 Status supervise(log::Log& log, sink::Target* target, const Clock& clock, SupervisorOptions options,
@@ -56,7 +48,7 @@ Status supervise(log::Log& log, sink::Target* target, const Clock& clock, Superv
   std::unique_ptr<Apply> apply;
   std::unique_ptr<Monitor> monitor;
   std::vector<std::jthread> threads;
-  if (options.monitor) monitor = std::make_unique<Monitor>(*options.monitor, board);
+  if (options.monitor) monitor = std::make_unique<Monitor>(*options.monitor, shared, board);
   if (options.apply) {
     apply = std::make_unique<Apply>(log, *target, clock, *options.apply, shared, board);
     threads.emplace_back([&] { endings.add(apply->run(stages.get_token())); });
@@ -69,10 +61,12 @@ Status supervise(log::Log& log, sink::Target* target, const Clock& clock, Superv
   // Any stage that ends ends the whole: by an error, or because its goal is reached.
   while (!endings.wait_for(1, kLookEvery)) {
     if (stop.stop_requested()) break;
-    if (monitor && monitor->publication_is_missing()) {
-      verdict = fail(publication_is_gone(options.monitor->source.publication));
+    if (!monitor) continue;
+    if (auto why = monitor->verdict()) {
+      verdict = fail(std::move(*why));
       break;
     }
+    if (monitor->wants_slot_dropped()) break;
   }
   stages.request_stop();
   const auto deadline = clock.now() + options.stop_grace;
@@ -81,6 +75,7 @@ Status supervise(log::Log& log, sink::Target* target, const Clock& clock, Superv
   }
   threads.clear();
   if (!verdict) return verdict;
+  if (monitor && monitor->wants_slot_dropped()) return fail(monitor->drop_slot());
   return endings.first_error();
 }
 

@@ -38,6 +38,10 @@ const PublishedTable* Publication::find(const TableName& table) const {
   return found == tables.end() ? nullptr : &*found;
 }
 
+bool Publication::publishes(const TableName& table) const {
+  return all_tables || contains(listed, table) || find(table) != nullptr;
+}
+
 std::string create_publication_sql(const std::string& name, std::span<const TableName> tables) {
   return fmt::format("CREATE PUBLICATION {}{}{} WITH (publish_via_partition_root = true)",
                      quote_identifier(name), tables.empty() ? "" : " FOR TABLE ",
@@ -61,8 +65,7 @@ std::vector<std::string> alter_publication_sql(const Publication& publication,
   if (publication.all_tables) return out;
   std::vector<TableName> missing;
   for (const TableName& table : tables) {
-    const bool there = contains(publication.listed, table) || publication.find(table) != nullptr;
-    if (!there && !contains(missing, table)) missing.push_back(table);
+    if (!publication.publishes(table) && !contains(missing, table)) missing.push_back(table);
   }
   std::vector<TableName> others;
   for (const TableName& table : publication.listed) {

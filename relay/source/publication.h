@@ -40,6 +40,8 @@ struct Publication {
 
   bool publishes_every_kind() const { return inserts && updates && deletes && truncates; }
   const PublishedTable* find(const TableName& table) const;
+  // By name, or through what it names.
+  bool publishes(const TableName& table) const;
 };
 
 std::string create_publication_sql(const std::string& name, std::span<const TableName> tables);

@@ -192,6 +192,7 @@ bool Replication::slot_is_busy() const { return stream_->slot_is_busy; }
 Result<std::optional<Frame>> Replication::next(Millis wait) { return stream_->next(wait); }
 void Replication::set_flushed(Lsn lsn) { stream_->set_flushed(lsn); }
 void Replication::request_keepalive() { stream_->request_keepalive(); }
+Status Replication::failure() const { return stream_->failure(); }
 void Replication::interrupt() { stream_->interrupt(); }
 void Replication::stop() { stream_->stop(); }
 

@@ -67,6 +67,9 @@ class Replication final : public SlotStream {
   // Makes a waiting call return `cancelled` soon, and every later one at once.
   void interrupt();
 
+  // Why status updates can not be sent any more: for a reader that does not read for a while.
+  Status failure() const override;
+
   // Sends what is flushed, ends the stream and closes. Waits a second at most; never fails.
   void stop() override;
 

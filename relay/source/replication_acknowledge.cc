@@ -32,6 +32,12 @@ void Replication::Stream::request_keepalive() {
   orders_.notify_all();
 }
 
+Status Replication::Stream::failure() {
+  const std::lock_guard lock(state_mutex_);
+  if (feedback_error_) return fail(*feedback_error_);
+  return {};
+}
+
 void Replication::Stream::interrupt() {
   interrupted_ = true;
   wake();

@@ -63,6 +63,7 @@ class Replication::Stream {
   void set_flushed(Lsn lsn);
   void request_keepalive();
   void interrupt();
+  Status failure();
   void stop();
 
   bool slot_is_busy = false;

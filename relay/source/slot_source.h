@@ -31,6 +31,7 @@ class SlotStream {
   virtual Result<std::optional<Frame>> next(Millis wait) = 0;
   virtual void set_flushed(Lsn lsn) = 0;
   virtual void request_keepalive() = 0;
+  virtual Status failure() const = 0;
   virtual void stop() = 0;
 };
 

@@ -99,7 +99,7 @@ def test_second_instance_on_the_same_folder(world):
     assert relay.running()
 
 
-@pytest.mark.fault(5)
+@pytest.mark.fault(5, 8)
 def test_second_capture_of_the_slot(world):
     relay = streamed(world, kafka=True)
     relay.start(ready=True)
@@ -126,6 +126,7 @@ def test_folder_of_another_pipeline(world):
     refused(other.command("setup"), 4, relay.name)
 
 
+@pytest.mark.fault(8)
 def test_slot_of_another_plugin(world):
     world.both(DDL)
     relay = world.relay(["public.t"])
@@ -266,6 +267,7 @@ def test_help_of_every_command_has_an_example(world):
         assert done.returncode == 0 and f"millrace {command}" in done.stdout, command
 
 
+@pytest.mark.fault(8)
 def test_teardown_and_setup_again_resolve_a_refusal(world):
     """What the message of a lost slot names does resolve it."""
     relay = streamed(world)

@@ -65,6 +65,7 @@ def test_should_resume_streaming_after_restart_when_last_event_was_non_transacti
     world.wait_same("events")
 
 
+@pytest.mark.fault(8)
 def test_should_stop_connector_on_slot_recreation(world):
     relay = stream_of(world, ["public.events"], EVENTS)
     world.source.execute("insert into events values (1, 'x')")
@@ -211,6 +212,7 @@ def test_many_tables_in_one_transaction(world):
     world.assert_same(*tables)
 
 
+@pytest.mark.fault(8)
 def test_publication_dropped_under_the_relay(world):
     """Refused or stopped, never on without the rows."""
     relay = stream_of(world, ["public.t"], DDL)

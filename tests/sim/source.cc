@@ -181,6 +181,7 @@ class SimStream final : public source::SlotStream {
     world_.violation("I5", "acknowledged " + to_string(lsn) + ", beyond what was sent");
   }
 
+  Status failure() const override { return {}; }
   void request_keepalive() override { backend_->keepalive_wanted = true; }
 
   void stop() override {

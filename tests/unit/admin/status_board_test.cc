@@ -54,6 +54,24 @@ TEST_CASE("StatusBoard: lag grows while the target is stuck, and is gone when it
   CHECK(board.snapshot().lag == Lag{0, 0.0});
 }
 
+TEST_CASE("StatusBoard: a slot that may be lost is told, behind what is worse") {
+  ManualClock clock;
+  StatusBoard board("shop", "all", clock);
+  board.applied(mark(100, 90));
+  board.source_end(Lsn{100});
+  SlotStatus slot;
+  slot.name = "millrace_shop";
+  slot.wal_status = "extended";
+  board.slot(slot);
+  CHECK(board.snapshot().health == Health{});
+  slot.wal_status = "unreserved";
+  board.slot(slot);
+  CHECK(board.snapshot().health.state == HealthState::catching_up);
+  CHECK(board.snapshot().health.why.find("millrace_shop may be lost") != std::string::npos);
+  board.failing("apply", HealthState::blocked, "no target");
+  CHECK(board.snapshot().health.why == "apply: no target");
+}
+
 TEST_CASE("StatusBoard: under steady load the lag does not add up") {
   ManualClock clock;
   StatusBoard board("shop", "all", clock);

@@ -88,7 +88,20 @@ TEST_CASE("decode_name: round trip and truncation") {
   CHECK(!decode_name(bytes + "x"));
 }
 
+TEST_CASE("decode_texts: round trip, truncation, and more than there are") {
+  const std::vector<std::string> texts{"public.t", "", "public.\"Odd\nname\""};
+  const std::string bytes = encode_texts(texts);
+  CHECK(must(decode_texts(bytes)) == texts);
+  CHECK(must(decode_texts(encode_texts({}))).empty());
+  for (size_t length = 0; length < bytes.size(); ++length) {
+    CHECK(!decode_texts(std::string_view(bytes).substr(0, length)));
+  }
+  CHECK(!decode_texts(bytes + "x"));
+  CHECK(!decode_texts(std::string("\x01\xff\xff\xff\xff", 5)));
+}
+
 TEST_CASE("keys: golden bytes") {
+  CHECK(hex(tables_key()) == "0174");
   CHECK(hex(name_key()) == "0100");
   CHECK(hex(latest_key(Kind::applied)) == "0103");
   CHECK(hex(encode_key(position_of(sample()))) ==

@@ -149,6 +149,18 @@ TEST_CASE("Store: an observer keeps up with an owner that flushes and compacts")
   }
 }
 
+TEST_CASE("Store: the published tables are kept, and replaced as a whole") {
+  const TemporaryFolder folder;
+  {
+    const auto store = open_owner(folder.path());
+    CHECK(must(store->tables()).empty());
+    must(store->put_tables({"public.a", "public.b"}));
+    must(store->put_tables({"public.b", "public.c"}));
+  }
+  CHECK(must(open_owner(folder.path())->tables()) ==
+        std::vector<std::string>{"public.b", "public.c"});
+}
+
 TEST_CASE("Store: an observer finds no folder, or one without a checkpoint") {
   const TemporaryFolder folder;
   for (const std::string& path : {folder.path(), folder.root().string()}) {

@@ -17,7 +17,7 @@ TEST_CASE("parse: all mistakes at once, in the order of the file") {
       "  slot: c\n"
       "log: {kind: kafak, partitions: many, retention: 5 parsecs}\n"
       "memory: 1KB\n"
-      "target: {dsn: x, on_schema_change: add_columns}\n"
+      "target: {dsn: x, version: side_table}\n"
       "tables:\n"
       "- public.a.b\n"
       "- {from: a, to: t}\n"
@@ -37,7 +37,7 @@ TEST_CASE("parse: all mistakes at once, in the order of the file") {
         "shop.yaml:8: log.retention: \"5 parsecs\" is not a time; write it like 500ms (ms, s, m, "
         "h, d)\n"
         "shop.yaml:9: memory: \"1KB\" must be between 32MB and 1TB\n"
-        "shop.yaml:10: target.on_schema_change: add_columns is not built yet\n"
+        "shop.yaml:10: target.version: side_table is not built yet\n"
         "shop.yaml:12: tables: \"public.a.b\" is no table name: a name has at most two parts, "
         "schema.table\n"
         "shop.yaml:14: tables: public.b and public.a (line 13) both land in public.t\n"
@@ -91,14 +91,6 @@ TEST_CASE("parse: what is promised and not built is refused by name") {
   };
   for (const auto& [text, mistake] : cases) {
     CHECK(mistakes_of(kMinimal + text + "\n") == std::string("shop.yaml:5: ") + mistake);
-  }
-  const std::pair<const char*, const char*> sources[] = {
-      {"on_retained_wal: stop", "source.on_retained_wal: stop is not built yet"},
-      {"on_retained_wal: drop_slot", "source.on_retained_wal: drop_slot is not built yet"},
-  };
-  for (const auto& [text, mistake] : sources) {
-    CHECK(mistakes_of("pipeline: a\ntarget: {dsn: x}\ntables: [a]\nsource: {dsn: x, " +
-                      std::string(text) + "}\n") == std::string("shop.yaml:4: ") + mistake);
   }
   CHECK(mistakes_of(kMinimal + "outbox: []\n") == "");
 }

@@ -44,6 +44,20 @@ TEST_CASE("alter_publication_sql: nothing to do") {
   CHECK(alter_publication_sql(publication, kTwo, true).empty());
 }
 
+TEST_CASE(
+    "Publication: publishes what is listed, what a schema or ALL TABLES brings, and no more") {
+  Publication publication = whole();
+  CHECK_FALSE(publication.publishes(kTwo[0]));
+  publication.listed = {kTwo[0]};
+  CHECK(publication.publishes(kTwo[0]));
+  CHECK_FALSE(publication.publishes(kTwo[1]));
+  publication.tables = {{kTwo[1], "", {}}};
+  CHECK(publication.publishes(kTwo[1]));
+  CHECK_FALSE(publication.publishes({"public", "never"}));
+  publication.all_tables = true;
+  CHECK(publication.publishes({"public", "never"}));
+}
+
 TEST_CASE("alter_publication_sql: options first, then what is missing, then what is too much") {
   Publication publication = whole();
   publication.deletes = false;
