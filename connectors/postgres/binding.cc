@@ -5,6 +5,8 @@
 
 #include <fmt/format.h>
 
+#include "connectors/postgres/schema_change.h"
+
 namespace millrace::postgres {
 namespace {
 
@@ -104,10 +106,7 @@ void bind_outputs(Binding& binding) {
     if (travels) {
       const CatalogColumn* target = binding.target.find(column.name);
       if (binding.exists && target == nullptr) {
-        find(binding, "the target has no column " + quote_if_needed(column.name),
-             fmt::format("ALTER TABLE {} ADD COLUMN {} {}; or map or drop the column in the config",
-                         binding.table_sql(), quote_identifier(column.name),
-                         binding.types[i].full_type));
+        binding.missing.push_back({i});
       } else if (target == nullptr || !target->generated) {
         Output output = make_output(binding, column.name);
         output.source = static_cast<int>(i);
@@ -203,6 +202,14 @@ std::string Binding::display() const {
          quote_if_needed(mapping.target_table);
 }
 
+const sink::TableMapping* find_mapping(const std::vector<sink::TableMapping>& tables,
+                                       const TableSchema& source) {
+  const auto at = std::find_if(tables.begin(), tables.end(), [&](const sink::TableMapping& m) {
+    return m.source_schema == source.schema && m.source_table == source.name;
+  });
+  return at == tables.end() ? nullptr : &*at;
+}
+
 std::string null_row_sql(const Binding& binding, int without) {
   std::string columns;
   for (size_t i = 0; i < binding.source.columns.size(); ++i) {
@@ -226,6 +233,7 @@ Result<Binding> bind_table(Connection& connection, const TableSchema& source,
   TRY_ASSIGN(binding.types, read_source_types(connection, source));
   TRY(bind_sql(connection, binding));
   bind_outputs(binding);
+  find_missing_columns(binding);
   bind_key(binding);
   check_columns(binding);
   return binding;

@@ -28,11 +28,18 @@ struct Output {
   bool identity_always = false;  // takes a value on insert, never on update
 };
 
+// A source column that passes by its name, and that the target has not.
+struct MissingColumn {
+  size_t source = 0;   // index of the source column
+  size_t finding = 0;  // index in Binding::findings
+};
+
 struct Binding {
   TableSchema source;
   sink::TableMapping mapping;
   bool exists = false;  // the target table
   CatalogTable target;
+  std::vector<MissingColumn> missing;
   std::vector<Output> outputs;  // keys are in the order of the unique index
   bool keyed = false;
   bool key_expressions = false;   // a key column of the target is an expression
@@ -50,6 +57,10 @@ struct Binding {
 // Errors are the connection's; what is wrong with the tables is in `findings`.
 Result<Binding> bind_table(Connection& connection, const TableSchema& source,
                            const sink::TableMapping& mapping);
+
+// The mapping of a source table; nullptr: there is none.
+const sink::TableMapping* find_mapping(const std::vector<sink::TableMapping>& tables,
+                                       const TableSchema& source);
 
 // The derived table in which expressions see the source's columns, without row `without`; all NULL.
 std::string null_row_sql(const Binding& binding, int without = -1);

@@ -94,6 +94,11 @@ std::string_view Reply::sqlstate() const {
   return state == nullptr ? std::string_view() : std::string_view(state);
 }
 
+std::string_view Reply::column() const {
+  const char* name = PQresultErrorField(result_.get(), PG_DIAG_COLUMN_NAME);
+  return name == nullptr ? std::string_view() : std::string_view(name);
+}
+
 std::string Reply::message() const {
   const char* text = PQresultErrorField(result_.get(), PG_DIAG_MESSAGE_PRIMARY);
   std::string message = text == nullptr ? lost_ : text;

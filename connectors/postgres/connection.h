@@ -51,6 +51,7 @@ class Reply {
   uint64_t affected() const;         // rows that the command touched
   std::string_view command() const;  // "COMMIT", "INSERT 0 1"
 
+  std::string_view column() const;    // that a failure names; may be empty
   std::string_view sqlstate() const;  // of a failure; empty when the connection was lost
   std::string message() const;        // the primary message, without row values; never DETAIL
   Failure failure() const { return classify(sqlstate()); }

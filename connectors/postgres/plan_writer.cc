@@ -75,11 +75,8 @@ Result<PlanWriter::Table*> PlanWriter::table_of(const TableSchema& schema) {
   if (const auto known = bound_.find(schema.fingerprint); known != bound_.end()) {
     return known->second.get();
   }
-  const auto mapping =
-      std::find_if(tables_.begin(), tables_.end(), [&](const sink::TableMapping& m) {
-        return m.source_schema == schema.schema && m.source_table == schema.name;
-      });
-  if (mapping == tables_.end()) {
+  const sink::TableMapping* mapping = find_mapping(tables_, schema);
+  if (mapping == nullptr) {
     return fail(Error(ErrorCode::bad_data, "the config maps no such source table",
                       "add it under tables in the config")
                     .at("table " + display_name(schema)));

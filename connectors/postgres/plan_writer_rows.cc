@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "connectors/postgres/plan_writer.h"
+#include "connectors/postgres/schema_change.h"
 #include "relay/base/failpoint.h"
 #include "relay/base/mutation.h"
 
@@ -161,6 +162,10 @@ PlanWriter::Failed PlanWriter::failed_reply(Table& table, const Reply& reply, Ro
   }
   const bool rejects = failure == Failure::row || (failure == Failure::conflict && in_order_);
   if (rejects) error = std::move(error).with_code(ErrorCode::rejected);
+  if (failure == Failure::row) {
+    std::string sql = mending_sql(table.binding, reply.sqlstate(), reply.column(), reply.message());
+    if (!sql.empty()) error = std::move(error).with_hint(std::move(sql));
+  }
   if (rows.size() == 1 && rejects) {
     return {failure, name_row(table, *rows.front(), std::move(error))};
   }

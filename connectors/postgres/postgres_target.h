@@ -10,6 +10,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <unordered_set>
 
 #include "connectors/postgres/applier_lock.h"
 #include "connectors/postgres/connection.h"
@@ -28,6 +29,7 @@ class PostgresTarget : public sink::Target, public sink::LetterBox {
   Status set_origin(const sink::Applied& origin) override;
   Result<std::vector<Error>> check(std::span<const TableSchemaPtr> source_tables) override;
   Status teardown(std::string* print) override;
+  Status adapt(std::span<const TableSchemaPtr> shapes) override;
   Status begin(const sink::Applied& expected, const sink::Applied& next) override;
   Status write(const sink::BatchPlan& plan, bool in_order) override;
   Status commit() override;
@@ -55,6 +57,7 @@ class PostgresTarget : public sink::Target, public sink::LetterBox {
   Status moved_error(const sink::Applied& expected);
   Status run_locked(std::string* print, bool setting_up,
                     std::span<const TableSchemaPtr> source_tables);
+  Status add_columns(const TableSchema& shape);
   Status prepare_savepoint();
   Status go_back();
   // One statement about letters; in a transaction, after what was written before it.
@@ -67,6 +70,7 @@ class PostgresTarget : public sink::Target, public sink::LetterBox {
   std::shared_ptr<Connection> connection_;
   std::unique_ptr<PlanWriter> writer_;
   Session locked_;  // the last session that had the applier lock; pid 0: none had
+  std::unordered_set<uint64_t> adapted_;  // fingerprints of shapes that adapt() has looked at
   bool open_ = false;
   bool savepoint_fresh_ = false;  // begin() has just set it
   bool constraints_now_ = false;  // a deferred one failed: the next attempt checks at once

@@ -8,6 +8,7 @@
 
 #include "connectors/postgres/binding.h"
 #include "connectors/postgres/catalog.h"
+#include "connectors/postgres/schema_change.h"
 #include "connectors/postgres/statements.h"
 
 namespace millrace::postgres {
@@ -26,13 +27,6 @@ constexpr const char* kAppliedTable =
     "  manifest_offset bigint NOT NULL,\n"
     "  applied_at timestamptz NOT NULL DEFAULT clock_timestamp()\n"
     ")";
-
-const sink::TableMapping* mapping_of(const Options& options, const TableSchema& source) {
-  const auto at = std::find_if(options.tables.begin(), options.tables.end(), [&](const auto& m) {
-    return m.source_schema == source.schema && m.source_table == source.name;
-  });
-  return at == options.tables.end() ? nullptr : &*at;
-}
 
 Result<bool> exists(Connection& connection, const std::string& sql, const std::string& name) {
   const Reply reply = connection.run(sql, {name});
@@ -111,9 +105,20 @@ void find(std::vector<Error>& findings, const Binding& binding, std::string mess
       Error(ErrorCode::negative, std::move(message), std::move(hint)).at(binding.display()));
 }
 
-Status check_table(Connection& connection, const Binding& binding, std::vector<Error>& findings) {
-  for (const Error& finding : binding.findings) {
-    findings.push_back(Error(finding).with_code(ErrorCode::negative));
+// What set-up will add is no blocker.
+bool will_be_added(const Binding& binding, const Options& options) {
+  return options.add_columns && binding.target.owned && !add_columns_sql(binding).empty();
+}
+
+Status check_table(Connection& connection, const Options& options, const Binding& binding,
+                   std::vector<Error>& findings) {
+  std::set<size_t> added;
+  if (will_be_added(binding, options)) {
+    for (const MissingColumn& missing : binding.missing) added.insert(missing.finding);
+  }
+  for (size_t i = 0; i < binding.findings.size(); ++i) {
+    if (added.contains(i)) continue;
+    findings.push_back(Error(binding.findings[i]).with_code(ErrorCode::negative));
   }
   if (!binding.exists) {
     if (!binding.mapping.create || !binding.findings.empty()) return {};
@@ -177,10 +182,11 @@ Result<std::vector<std::string>> setup_sql(Connection& connection, const Options
   }
   std::set<std::string> created;
   for (const TableSchemaPtr& source : source_tables) {
-    const sink::TableMapping* mapping = mapping_of(options, *source);
+    const sink::TableMapping* mapping = find_mapping(options.tables, *source);
     if (mapping == nullptr) continue;
     TRY_ASSIGN(const Binding binding, bind_table(connection, *source, *mapping));
     if (binding.exists) {
+      if (will_be_added(binding, options)) sql.push_back(add_columns_sql(binding));
       if (binding.keyed && binding.target.find(kVersionColumn) == nullptr &&
           created.insert(binding.table_sql()).second) {
         sql.push_back(add_version_sql(binding.table_sql()));
@@ -205,7 +211,7 @@ Result<std::vector<Error>> check_tables(Connection& connection, const Options& o
   TRY(check_metadata(connection, findings));
   if (options.park) TRY(check_letters(connection, findings));
   for (const TableSchemaPtr& source : source_tables) {
-    const sink::TableMapping* mapping = mapping_of(options, *source);
+    const sink::TableMapping* mapping = find_mapping(options.tables, *source);
     if (mapping == nullptr) {
       findings.push_back(Error(ErrorCode::negative, "the config maps no such source table",
                                "add it under tables in the config")
@@ -213,7 +219,7 @@ Result<std::vector<Error>> check_tables(Connection& connection, const Options& o
       continue;
     }
     TRY_ASSIGN(const Binding binding, bind_table(connection, *source, *mapping));
-    TRY(check_table(connection, binding, findings));
+    TRY(check_table(connection, options, binding, findings));
   }
   return findings;
 }

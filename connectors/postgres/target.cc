@@ -6,7 +6,9 @@
 #include <fmt/format.h>
 
 #include "connectors/postgres/postgres_target.h"
+#include "connectors/postgres/schema_change.h"
 #include "connectors/postgres/setup.h"
+#include "relay/base/logging.h"
 #include "relay/base/mutation.h"
 
 namespace millrace::postgres {
@@ -30,6 +32,9 @@ constexpr const char* kAppliedColumns =
     "applied_at";
 
 bool is_rejected(const Status& status) { return status.error().code() == ErrorCode::rejected; }
+
+// How long ALTER TABLE waits for readers, while new ones wait behind it; then again after a wait.
+constexpr int kAlterLockTimeoutMs = 2000;
 
 int64_t number(std::string_view text) { return std::stoll(std::string(text)); }
 
@@ -164,6 +169,43 @@ Result<std::vector<Error>> PostgresTarget::check(std::span<const TableSchemaPtr>
   return check_tables(*connection_, options_, source_tables);
 }
 
+Status PostgresTarget::adapt(std::span<const TableSchemaPtr> shapes) {
+  if (!options_.add_columns) return {};
+  if (!connection_ || !connection_->alive()) {
+    return fail(ErrorCode::retryable, "the target is not connected");
+  }
+  for (const TableSchemaPtr& shape : shapes) {
+    if (adapted_.contains(shape->fingerprint)) continue;
+    TRY(add_columns(*shape));
+    adapted_.insert(shape->fingerprint);
+  }
+  return {};
+}
+
+// In a transaction of its own: the lock is held for an instant, not for as long as rows are
+// written, and readers that keep us waiting for it keep nobody waiting for long behind us. What was
+// added before a crash is simply there afterwards.
+Status PostgresTarget::add_columns(const TableSchema& shape) {
+  const sink::TableMapping* mapping = find_mapping(options_.tables, shape);
+  if (mapping == nullptr) return {};  // named when its rows are written
+  TRY_ASSIGN(const Binding binding, bind_table(*connection_, shape, *mapping));
+  const std::string sql = add_columns_sql(binding);
+  if (sql.empty()) return {};  // what it lacks besides is named when its rows are written
+  const Reply reply = connection_->run(
+      fmt::format("BEGIN; SET LOCAL lock_timeout = {}; {}; COMMIT", kAlterLockTimeoutMs, sql));
+  if (!reply.ok()) {
+    const bool passes = reply.failure() == Failure::retryable;
+    return give_up(to_error(*connection_, reply, "adding what the source has (on_schema_change)")
+                       .at(binding.display())
+                       .with_hint(passes ? "who uses the table: pg_locks"
+                                         : "let the table's owner run: " + sql));
+  }
+  writer_->forget();
+  logging::info("columns were added to the target: rows that are there already have NULL in them",
+                {{"table", binding.display()}, {"sql", sql}});
+  return {};
+}
+
 Status PostgresTarget::begin(const Applied& expected, const Applied& next) {
   if (!connection_ || !connection_->alive()) {
     return fail(ErrorCode::retryable, "the target is not connected");
@@ -257,7 +299,10 @@ Status PostgresTarget::write(const sink::BatchPlan& plan, bool in_order) {
     error = std::move(error).with_code(options_.park ? ErrorCode::conflict : ErrorCode::bad_data);
   }
   // Likewise before the next attempt.
-  if (error.code() == ErrorCode::bad_data) writer_->forget_later();
+  if (error.code() == ErrorCode::bad_data) {
+    writer_->forget_later();
+    adapted_.clear();
+  }
   if (error.code() != ErrorCode::conflict && error.code() != ErrorCode::rejected) {
     return give_up(std::move(error));
   }

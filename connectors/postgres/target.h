@@ -20,6 +20,7 @@ struct Options {
   std::string dsn;
   std::string pipeline;  // key of the row in millrace.applied
   std::vector<sink::TableMapping> tables;
+  bool add_columns = false;  // adapt() adds columns that the source has and the target lacks
   bool park = false;  // a row that is rejected leaves the transaction open: it is to be parked
   bool replica_role = false;  // session_replication_role=replica: no triggers, no foreign keys
   bool synchronous_commit = true;

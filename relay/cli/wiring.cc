@@ -164,6 +164,7 @@ Result<std::unique_ptr<sink::Target>> make_target(const config::Config& config,
   options.application_name = "millrace " + config.pipeline;
   options.park = config.target.on_bad_row == config::OnBadRow::park;
   options.network_timeout = config.network_timeout;
+  options.add_columns = config.target.on_schema_change == config::OnSchemaChange::add_columns;
   options.replica_role = config.target.constraints == config::Constraints::replica;
   options.synchronous_commit = config.target.synchronous_commit != config::SynchronousCommit::off;
   if (selected) {

@@ -95,7 +95,6 @@ constexpr std::array<string_view, 1> kNoSwitchOn{"on"};
 constexpr std::array<string_view, 1> kNoDebezium{"debezium_json"};
 constexpr std::array<string_view, 1> kNoTransactions{"exactly_once"};
 constexpr std::array<string_view, 1> kNoSideTable{"side_table"};
-constexpr std::array<string_view, 1> kNoAddColumns{"add_columns"};
 constexpr std::array<string_view, 1> kNotAboveOne{">1"};
 
 using C = Config;
@@ -210,7 +209,8 @@ std::vector<Option> target_options() {
        "Where a row's version is kept: the column _millrace, or a table beside it.", kNoSideTable},
       {"target.on_schema_change", "stop", false,
        choice<&C::target, &T::on_schema_change>(kOnSchemaChange),
-       "When the source has a column that the target lacks.", kNoAddColumns},
+       "When the source has a column that the target lacks: stop until it has it, or add it there "
+       "(nullable, at the end of the table; never a rename, a drop or another type)."},
       {"target.on_bad_row", "stop", false, choice<&C::target, &T::on_bad_row>(kOnBadRow),
        "When the target rejects a row: stop at it, or park it with all later changes of its key."},
       {"target.max_parked", "10000", false, count<&C::target, &T::max_parked>(1, 1'000'000),

@@ -58,9 +58,12 @@ void Apply::interrupt_reader() {
 Status Apply::run(std::stop_token stop) {
   const StageOptions stage{"apply", options_.exit_on_stop, options_.stopped_retry, &clock_};
   return run_stage(stage, board_, backoff_, stop, [&] {
-    auto done = attempt(stop);
-    if (!done) target_.rollback();
-    return done;
+    while (true) {
+      auto done = attempt(stop);
+      if (done) return done;
+      target_.rollback();
+      if (done.error().code() != ErrorCode::bad_data || !narrow()) return done;
+    }
   });
 }
 
@@ -144,8 +147,9 @@ Status Apply::locate(std::stop_token stop) {
     TRY_ASSIGN(const auto entry, reader_->control_at(at));
     auto record = wire::decode_control(entry.value);
     const auto* manifest = record ? std::get_if<Manifest>(&*record) : nullptr;
+    // Beyond its end, where transactions of the next group were applied one by one.
     if (manifest && manifest->token == applied_.token &&
-        manifest->last.end_lsn == applied_.watermark.end_lsn) {
+        manifest->last.end_lsn <= applied_.watermark.end_lsn) {
       claims_.trust(applied_.token);
       return reader_->seek_control(at + 1);
     }
@@ -196,7 +200,9 @@ Status Apply::locate_origin(std::stop_token stop) {
 
 Status Apply::follow() {
   Millis wait = kFollowWait;
-  while (pending_rows_ < options_.group_rows && pending_.size() < kManifestsInOneTransaction) {
+  const bool alone = applied_.watermark.end_lsn < alone_until_;
+  const size_t most = alone ? 1 : kManifestsInOneTransaction;
+  while (pending_rows_ < options_.group_rows && pending_.size() < most) {
     TRY_ASSIGN(auto entry, reader_->next_control(wait));
     if (!entry) return {};
     auto record = wire::decode_control(entry->value);
@@ -236,7 +242,47 @@ Status Apply::take_manifest(LogOffset offset, Manifest manifest) {
   return {};
 }
 
+bool Apply::narrow() {
+  if (pending_.empty()) return false;
+  const Published& first = pending_.front();
+  const bool several = pending_.size() > 1;
+  if (!several && (first.manifest.transactions <= 1 || split_ == first.offset)) return false;
+  alone_until_ = reach_.end_lsn;
+  if (!several) split_ = first.offset;
+  return true;
+}
+
+// One of the group's transactions does not fit: those before it are applied, each in a target
+// transaction of its own. The watermark in between contains a commit record and nothing behind it;
+// the manifest that the target names stays the one before.
+Status Apply::apply_one_by_one() {
+  const Manifest& manifest = pending_.front().manifest;
+  TRY(load_shapes());
+  GroupReader rows(*reader_, schemas_, manifest);
+  TRY(rows.open());
+  stamp_.token = manifest.token;
+  stamp_.epoch = manifest.epoch;
+  while (true) {
+    TRY_ASSIGN(const auto commit, rows.next_transaction(applied_.watermark));
+    if (!commit) return {};
+    sink::Applied next = applied_;
+    next.watermark.commit_lsn = *commit;
+    next.watermark.end_lsn = Lsn{commit->value + 1};
+    applied_rows_ = 0;
+    applied_bytes_ = 0;
+    TRY(begin_transaction(next));
+    for (bool done = false; !done;) {
+      batch_.clear();
+      TRY_ASSIGN(done, rows.fill(batch_, applied_.watermark, options_.group_rows,
+                                 options_.group_bytes, *commit));
+      TRY(write_batch());
+    }
+    TRY(commit_transaction(next, 0));  // transactions are counted with their group
+  }
+}
+
 Status Apply::apply_pending() {
+  if (pending_.size() == 1 && pending_.front().offset == split_) TRY(apply_one_by_one());
   const Published& last = pending_.back();
   sink::Applied next = applied_;
   next.watermark = last.manifest.last;
@@ -244,18 +290,9 @@ Status Apply::apply_pending() {
   next.token = last.manifest.token;
   next.manifest_offset = last.offset;
   TRY(write_pending(next));
-  own_reach_ = next.watermark;
-  MILLRACE_FAILPOINT(apply_commit);
-  TRY(target_.commit());
-  MILLRACE_FAILPOINT(apply_committed);
-  last_commit_ = clock_.now();
-  applied_ = next;
   uint64_t transactions = 0;
   for (const Published& group : pending_) transactions += group.manifest.transactions;
-  shared_.set_applied(applied_.watermark);
-  board_.applied(applied_.watermark);
-  board_.count_applied(applied_rows_, transactions, applied_bytes_);
-  tell_parked();
+  TRY(commit_transaction(next, transactions));
   if (options_.on_applied) options_.on_applied(applied_, last.manifest);
   pending_.clear();
   pending_rows_ = 0;
@@ -288,7 +325,19 @@ void Apply::tell_parked() {
                                     {"look_at", "millrace letters list"}});
 }
 
+Status Apply::load_shapes() {
+  std::vector<TableSchemaPtr> shapes;
+  for (const Published& group : pending_) {
+    TRY(schemas_.load(*reader_, group.manifest.schemas));
+    for (const SchemaRef& ref : group.manifest.schemas) {
+      shapes.push_back(schemas_.find(ref.fingerprint));
+    }
+  }
+  return target_.adapt(shapes);
+}
+
 Status Apply::write_pending(const sink::Applied& next) {
+  TRY(load_shapes());
   batch_.clear();
   applied_rows_ = 0;
   applied_bytes_ = 0;
@@ -296,35 +345,54 @@ Status Apply::write_pending(const sink::Applied& next) {
   stamp_.epoch = next.epoch;
   bool begun = false;
   // Rows are read before the transaction begins, so that it is short when one batch is enough.
-  const auto write_batch = [&]() -> Status {
+  const auto write = [&]() -> Status {
     MILLRACE_FAILPOINT(apply_stage);
-    if (!begun) {
-      TRY(target_.begin(applied_, next));
-      MILLRACE_FAILPOINT(apply_position);
-      if (parking_) TRY(parking_->begun());
-    }
-    begun = true;
-    applied_rows_ += batch_.size();
-    applied_bytes_ += batch_.bytes();
-    TRY(sink::apply_batch(target_, batch_.changes(), planner_, parking_ ? &*parking_ : nullptr));
-    MILLRACE_FAILPOINT(apply_write);
-    batch_.clear();
-    return {};
+    if (!std::exchange(begun, true)) TRY(begin_transaction(next));
+    return write_batch();
   };
   Watermark contained = applied_.watermark;  // groups may overlap what is applied, and each other
   for (const Published& group : pending_) {
-    TRY(schemas_.load(*reader_, group.manifest.schemas));
     GroupReader rows(*reader_, schemas_, group.manifest);
     TRY(rows.open());
     while (true) {
       TRY_ASSIGN(const bool done,
                  rows.fill(batch_, contained, options_.group_rows, options_.group_bytes));
       if (done) break;
-      TRY(write_batch());
+      TRY(write());
     }
     contained = group.manifest.last;
   }
-  return write_batch();
+  return write();
+}
+
+Status Apply::begin_transaction(const sink::Applied& next) {
+  TRY(target_.begin(applied_, next));
+  MILLRACE_FAILPOINT(apply_position);
+  if (parking_) TRY(parking_->begun());
+  return {};
+}
+
+Status Apply::write_batch() {
+  applied_rows_ += batch_.size();
+  applied_bytes_ += batch_.bytes();
+  TRY(sink::apply_batch(target_, batch_.changes(), planner_, parking_ ? &*parking_ : nullptr));
+  MILLRACE_FAILPOINT(apply_write);
+  batch_.clear();
+  return {};
+}
+
+Status Apply::commit_transaction(const sink::Applied& next, uint64_t transactions) {
+  own_reach_ = next.watermark;
+  MILLRACE_FAILPOINT(apply_commit);
+  TRY(target_.commit());
+  MILLRACE_FAILPOINT(apply_committed);
+  last_commit_ = clock_.now();
+  applied_ = next;
+  shared_.set_applied(applied_.watermark);
+  board_.applied(applied_.watermark);
+  board_.count_applied(applied_rows_, transactions, applied_bytes_);
+  tell_parked();
+  return {};
 }
 
 }  // namespace millrace::pipeline

@@ -10,8 +10,10 @@
 // COMMIT, and after a lost reply `locate` again.
 //
 // Invariant: a group is applied when the target stands inside [previous, last) of its manifest; a
-// target behind `previous` is a gap and refused. Several groups may share a target transaction,
-// never less than one whole group. One thread (the one that calls run); interrupt() from any.
+// target behind `previous` is a gap and refused. Several groups may share a target transaction;
+// when one of them does not fit, those before it go first, and then the transactions before the one
+// that does not. One
+// thread (the one that calls run); interrupt() from any.
 #pragma once
 
 #include <functional>
@@ -78,9 +80,16 @@ class Apply {
   Status take_manifest(LogOffset offset, Manifest manifest);
   Status apply_pending();
   Status write_pending(const sink::Applied& next);
+  Status begin_transaction(const sink::Applied& next);
+  Status write_batch();
+  Status commit_transaction(const sink::Applied& next, uint64_t transactions);
   Status load_parked();
   // After a commit: what it has parked is logged and shown.
   void tell_parked();
+  Status load_shapes();
+  // After bad data: takes less at once, so that what lies before it is applied. False: it can not.
+  bool narrow();
+  Status apply_one_by_one();
   bool goal_reached() const;
 
   log::Log& log_;
@@ -99,6 +108,8 @@ class Apply {
   Watermark reach_;        // … and with pending_ applied
   std::vector<Published> pending_;
   uint64_t pending_rows_ = 0;
+  Lsn alone_until_;       // groups up to here are applied one by one: one of them does not fit
+  LogOffset split_ = -1;  // the manifest whose transactions are applied one by one
   SteadyTime last_commit_;
   ChangeBatch batch_;
   sink::Planner planner_;

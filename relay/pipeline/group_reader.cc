@@ -78,8 +78,9 @@ Result<bool> GroupReader::advance(Source& source) {
 }
 
 Result<bool> GroupReader::fill(ChangeBatch& batch, const Watermark& applied, size_t rows,
-                               size_t bytes) {
+                               size_t bytes, std::optional<Lsn> only) {
   while (!heads_.empty()) {
+    if (only && heads_.top()->header.position.commit_lsn != *only) return true;
     const bool full = batch.size() >= rows || batch.bytes() >= bytes;
     // The tables of one TRUNCATE are consecutive changes and belong into one batch.
     if (full && heads_.top()->header.op != Op::truncate) return false;
@@ -99,6 +100,18 @@ Result<bool> GroupReader::fill(ChangeBatch& batch, const Watermark& applied, siz
     if (more) heads_.push(source);
   }
   return true;
+}
+
+Result<std::optional<Lsn>> GroupReader::next_transaction(const Watermark& applied) {
+  while (!heads_.empty()) {
+    Source* source = heads_.top();
+    const Lsn commit = source->header.position.commit_lsn;
+    if (!applied.contains(commit)) return commit;
+    heads_.pop();
+    TRY_ASSIGN(const bool more, advance(*source));
+    if (more) heads_.push(source);
+  }
+  return std::nullopt;
 }
 
 }  // namespace millrace::pipeline

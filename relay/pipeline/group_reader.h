@@ -40,8 +40,12 @@ class GroupReader {
   Status open();
   // Adds rows until the batch holds `rows` or `bytes`, or the group ends (then true). Rows of
   // transactions that `applied` contains are counted and left out.
+  // `only`: ends (then true) behind that transaction, by its commit LSN, which is the next one.
   // Errors: corruption naming the range when records do not fit the manifest.
-  Result<bool> fill(ChangeBatch& batch, const Watermark& applied, size_t rows, size_t bytes);
+  Result<bool> fill(ChangeBatch& batch, const Watermark& applied, size_t rows, size_t bytes,
+                    std::optional<Lsn> only = std::nullopt);
+  // The commit LSN of the next transaction that `applied` does not contain; nullopt at the end.
+  Result<std::optional<Lsn>> next_transaction(const Watermark& applied);
 
  private:
   struct Source {

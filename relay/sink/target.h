@@ -109,6 +109,11 @@ class Target {
   // Removes metadata and version columns. With `print` nothing is run and the SQL is appended.
   virtual Status teardown(std::string* print) = 0;
 
+  // Brings target tables up to shapes whose rows come next, where it may (a column that the source
+  // has got); what else does not fit is named by write(). Before begin(). Errors: retryable, or
+  // bad_data with the SQL that it was not allowed to run.
+  virtual Status adapt(std::span<const TableSchemaPtr> /*shapes*/) { return {}; }
+
   // Opens a transaction and moves the applied position from `expected` to `next` (compare-and-set
   // on watermark, token and manifest offset). Errors: refused when another applier has moved it.
   virtual Status begin(const Applied& expected, const Applied& next) = 0;

@@ -7,6 +7,7 @@ DDL = """create table public.a (id int primary key, v text);
 create table public.b (id int primary key, a int references a);
 create table public.c (id int primary key)"""
 TABLES = ["public.a", "public.b", "public.c"]
+pytestmark = pytest.mark.fault(9)
 
 
 def fill(world, first=1):

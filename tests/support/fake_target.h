@@ -23,6 +23,7 @@ class FakeTarget final : public sink::Target {
   bool lose_next_reply = false;   // the next commit happens, its reply does not arrive
   bool fail_next_commit = false;  // the next commit does not happen
   std::optional<Error> reject;    // write() answers with this
+  std::string reject_row;         // … only for this row, unless empty
   std::function<void()> before_begin;
   std::function<void(int)> before_lock;  // is told how often it was called before
   bool locked_by_other = false;
@@ -53,11 +54,12 @@ class FakeTarget final : public sink::Target {
     return {};
   }
   Status write(const sink::BatchPlan& plan, bool) override {
-    if (reject) return fail(*reject);
+    if (reject && reject_row.empty()) return fail(*reject);
     for (const sink::TablePlan& table : plan.tables) {
       for (const sink::PlannedRow& row : table.rows) {
         std::string text = table.table->name;
         for (const Value& value : row.row) text += "|" + std::string(value.text);
+        if (reject && text == reject_row) return fail(*reject);
         written_[text] += 1;
       }
     }

@@ -198,6 +198,44 @@ TEST_CASE_FIXTURE(Fixture, "Apply: bad data ends the run when asked to, with not
   CHECK(target.committed->watermark.end_lsn == Lsn{100});
 }
 
+TEST_CASE_FIXTURE(Fixture, "Apply: groups before the one that does not fit are applied") {
+  auto publisher = publisher_at(100, true);
+  transaction(publisher, 200, 1);
+  transaction(publisher, 300, 1);  // joined with the one before in the first attempt
+  transaction(publisher, 400, 2);
+  target.reject = Error(ErrorCode::bad_data, "value too long");
+  target.reject_row = "events|300:0";
+  REQUIRE_FALSE(apply_until(408));
+  CHECK(target.committed->watermark.end_lsn == Lsn{208});
+  target.reject.reset();
+  REQUIRE(apply_until(408));
+  check_each_row_once(4);
+}
+
+TEST_CASE_FIXTURE(Fixture, "Apply: transactions before the one that does not fit are applied") {
+  auto publisher = publisher_at(100, true);
+  transaction(publisher, 150, 1);
+  for (const uint64_t commit : {200, 300, 400}) {  // one group
+    row(publisher, commit, 0);
+    row(publisher, commit, 1);
+    row(publisher, commit, 2);
+    REQUIRE(publisher.commit({1, Lsn{commit + 8}, Lsn{commit}, TimeMicros{5}}));
+  }
+  for (int i = 0; i < 4; ++i) REQUIRE(publisher.tick(true, Millis(0)));
+  target.reject = Error(ErrorCode::bad_data, "value too long");
+  target.reject_row = "events|300:2";
+  REQUIRE_FALSE(apply_until(408));
+  CHECK(target.committed->watermark.contains(Lsn{200}));
+  CHECK_FALSE(target.committed->watermark.contains(Lsn{300}));
+  check_each_row_once(4);
+  REQUIRE_FALSE(apply_until(408));  // a restart stands inside the group
+  check_each_row_once(4);
+  target.reject.reset();
+  REQUIRE(apply_until(408));
+  check_each_row_once(10);
+  CHECK(target.committed->watermark.end_lsn == Lsn{408});
+}
+
 TEST_CASE_FIXTURE(Fixture, "Apply: an applier whose target somebody else has moved is refused") {
   auto publisher = publisher_at(100, true);
   transaction(publisher, 200, 1);
