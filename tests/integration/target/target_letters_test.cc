@@ -18,9 +18,8 @@ struct ParkingWorld : World {
   wire::RowStamp stamp;
   uint64_t letters_max = 1000;
 
-  explicit ParkingWorld(const std::string& target_columns =
-                            "id int PRIMARY KEY, v text, n int "
-                            "CHECK (n < 100)") {
+  explicit ParkingWorld(
+      const std::string& target_columns = "id int PRIMARY KEY, v text, n int CHECK (n < 100)") {
     db().run("CREATE TABLE src.t (id int PRIMARY KEY, v text, n int); CREATE TABLE dst.t (" +
              target_columns + ")");
     t = add("t");
