@@ -101,7 +101,7 @@ class Teardown {
     for (const std::string& path :
          {capture_folder(config_), apply_folder(config_), spill_folder(config_),
           capture_folder(config_) + ".damaged", apply_folder(config_) + ".damaged",
-          log_folder(config_), state + "/admin.address"}) {
+          log_folder(config_), log_folder(config_) + ".damaged", state + "/admin.address"}) {
       std::error_code error;
       fs::remove_all(path, error);
       if (error) {
