@@ -136,7 +136,7 @@ TEST_CASE("pipeline: replay of one seed") {
 void check_found(const char* rule, Kind kind, uint64_t histories_max) {
   if (replaying()) return;
   set_mutations(rule);
-  const Search found = search(kind, 30, histories_max);
+  const Search found = search(kind, 300, histories_max);  // a sanitizer takes its time
   set_mutations("");
   std::printf("without %s: %s (seed %llu, after %llu histories)\n", rule, found.violated.c_str(),
               static_cast<unsigned long long>(found.seed),
