@@ -85,7 +85,8 @@ int cnd_wait(cnd_t* condition, mtx_t* mutex) {
   return result_of(pthread_cond_wait(posix(condition), posix(mutex)));
 }
 
-int cnd_timedwait(cnd_t* condition, mtx_t* mutex, const struct timespec* until) {
+// Weak: programs with the Kafka log have its own (relay/log/kafka/steady_wait.cc).
+[[gnu::weak]] int cnd_timedwait(cnd_t* condition, mtx_t* mutex, const struct timespec* until) {
   return result_of(pthread_cond_timedwait(posix(condition), posix(mutex), until));
 }
 
