@@ -65,18 +65,3 @@ def test_old_copy_of_the_folder(world):
     world.source.execute("insert into t values (3, 'z'); insert into events values (2)")
     relay.catch_up()
     world.assert_same("t", "events")
-
-
-def test_truncated_file_in_the_folder(world):
-    """Damage is named; it is not taken for an empty store."""
-    relay = stream_of(world, ["public.t", "public.events"], DDL)
-    world.source.execute("insert into t values (1, 'x')")
-    relay.catch_up()
-    for path in Path(relay.config["state"]).rglob("MANIFEST-*"):
-        path.write_bytes(path.read_bytes()[:10])
-    done = relay.command("run", "--until-caught-up")
-    assert done.returncode in (1, 4) and relay.config["state"] in done.stderr
-    shutil.rmtree(relay.config["state"])
-    world.source.execute("insert into t values (2, 'y')")
-    relay.catch_up()
-    world.assert_same("t")
