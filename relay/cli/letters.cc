@@ -96,7 +96,10 @@ Result<std::vector<Letter>> choose(const std::vector<Letter>& letters,
 
 Result<int> list(const config::Config& config, const LettersOptions& options) {
   TRY_ASSIGN(const auto target, open_target(config, false));
-  TRY_ASSIGN(const auto letters, target->letters()->list());
+  auto listed = target->letters()->list();
+  // Where no place was made for letters there are none.
+  if (!listed && listed.error().code() != ErrorCode::negative) return fail(listed.error());
+  const std::vector<Letter> letters = listed ? std::move(*listed) : std::vector<Letter>();
   std::fputs(
       (options.json ? letters_json(letters, options.each) : letters_text(letters, options.each))
           .c_str(),
