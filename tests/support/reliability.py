@@ -79,7 +79,7 @@ def entries():
 def marked_files():
     """Row number → the files (or fuzzers) of the tree that show it."""
     files = {}
-    for path in sorted((ROOT / "tests/scenario").glob("[0-9]*.py")):
+    for path in sorted([*(ROOT / "tests/scenario").glob("[0-9]*.py"), *(ROOT / "tests/versions").glob("*.py")]):
         for arguments in re.findall(r"mark\.fault\(([^)]*)\)", path.read_text()):
             for number in re.findall(r"\d+", arguments):
                 files.setdefault(int(number), set()).add(path.name)
@@ -97,7 +97,7 @@ def recovered(seconds):
 def shown_by(files):
     if all(name.startswith("fuzz_") for name in files):
         return f"{len(files)} fuzzers"
-    return " ".join(sorted(name[:3] for name in files if not name.startswith("fuzz_")))
+    return " ".join(sorted(name[:3] if name[0].isdigit() else "versions/" + name.removesuffix(".py") for name in files))
 
 
 def line(number, found, files):
@@ -139,9 +139,12 @@ def check():
 
 
 def names(number):
-    """For ctest -R: the tests of one row."""
+    """For ctest -R: the tests of one row; "versions" where only `./test versions` has them."""
+    files = marked_files().get(number, ())
+    if files and not any(name[0].isdigit() or name.startswith("fuzz_") for name in files):
+        return "versions"
     shown = [name if name.startswith("fuzz_") else f"scenario_{name.removesuffix('.py')}"
-             for name in sorted(marked_files().get(number, ()))]
+             for name in sorted(files)]
     return "^(" + "|".join(shown) + ")$" if shown else "^no test has this row$"
 
 

@@ -56,7 +56,8 @@ def main():
         if options.only != "source":
             results.append(scenarios(COMMON, dict(base, MILLRACE_PG_BIN_TARGET=folder), f"Postgres {major} target"))
     if options.only in (None, "failover"):
-        results.append(run([str(TESTS / "versions" / "failover.py")], base, "failover"))
+        env = dict(base, MILLRACE_FAULTS=str(TESTS.parent / "build/dev/faults"))
+        results.append(run([str(TESTS / "versions" / "failover.py")], env, "failover"))
     if options.only in (None, "source"):
         results.append(run([str(TESTS / "versions" / "streaming_on_13.py")], base, "streaming on 13"))
     for version in options.kafka.split(",") if options.only in (None, "kafka") else []:
