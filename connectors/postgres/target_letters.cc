@@ -118,6 +118,7 @@ Letter read_listed(const Reply& reply, int row) {
 
 std::vector<Letter> read_all_listed(const Reply& reply) {
   std::vector<Letter> out;
+  out.reserve(static_cast<size_t>(reply.rows()));
   for (int row = 0; row < reply.rows(); ++row) out.push_back(read_listed(reply, row));
   return out;
 }
@@ -199,6 +200,7 @@ Status PostgresTarget::park(std::span<const Letter> letters) {
     columns[next].add(options_.pipeline);
   }
   std::vector<const char*> params;
+  params.reserve(columns.size());
   for (ArrayLiteral& column : columns) params.push_back(column.finish());
   TRY(run_letters(
       "INSERT INTO millrace.parked (source_table, key_columns, key, old_key, key_json, operation, "
