@@ -24,6 +24,13 @@ KafkaOptions options_for(MockCluster& cluster) {
   return options;
 }
 
+// What is appended at once goes in one request: the mock brokers take a second one although they
+// have turned the first away, as no real broker does.
+KafkaOptions one_batch(KafkaOptions options) {
+  options.passthrough["linger.ms"] = "300";
+  return options;
+}
+
 OffsetRange write_one(Producer& producer, GroupId group, const std::string& value) {
   Reports reports;
   append(producer, reports, group, "t", "", value);
@@ -89,7 +96,7 @@ TEST_CASE("Producer: nothing is sent to a partition that its leader does not ser
 
 TEST_CASE("Producer: passing broker errors are retried, in order, without a gap or a duplicate") {
   MockCluster cluster;
-  auto log = must(open_kafka(options_for(cluster)));
+  auto log = must(open_kafka(one_batch(options_for(cluster))));
   auto producer = must(log->producer());
   write_one(*producer, 1, "first");
   rd_kafka_mock_push_request_errors(
@@ -107,7 +114,7 @@ TEST_CASE("Producer: passing broker errors are retried, in order, without a gap 
 
 TEST_CASE("Producer, Reader: leaders that move lose nothing, double nothing and keep the order") {
   MockCluster cluster(3);
-  KafkaOptions options = options_for(cluster);
+  KafkaOptions options = one_batch(options_for(cluster));
   auto log = must(open_kafka(options));
   auto producer = must(log->producer());
   auto reader = must(log->reader());
@@ -127,7 +134,7 @@ TEST_CASE("Producer, Reader: leaders that move lose nothing, double nothing and 
 
 TEST_CASE("Producer: too few replicas are waited for, however long") {
   MockCluster cluster;
-  auto log = must(open_kafka(options_for(cluster)));
+  auto log = must(open_kafka(one_batch(options_for(cluster))));
   auto producer = must(log->producer());
   write_one(*producer, 1, "first");
   std::vector<rd_kafka_resp_err_t> errors(60, RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS);
@@ -139,7 +146,7 @@ TEST_CASE("Producer: too few replicas are waited for, however long") {
   Reports reports;
   for (int i = 0; i < 50; i++) append(*producer, reports, 2, "t", "", std::to_string(i));
   must(producer->seal(2));
-  CHECK(must(producer->poll(Millis(300))).empty());
+  CHECK(must(producer->poll(Millis(600))).empty());
   reports.wait(*producer, 1, 0);
   auto reader = must(log->reader());
   const Rows rows = read(*reader, reports.groups[2].at(0));
@@ -227,7 +234,7 @@ TEST_CASE("Producer: records wait for a broker that is away, and poll returns in
   append(*producer, reports, 2, "t", "", "v");
   must(producer->seal(2));
   const SteadyTime start = system_clock().now();
-  CHECK(must(producer->poll(Millis(300))).empty());
+  CHECK(must(producer->poll(Millis(600))).empty());
   CHECK(system_clock().now() - start < Millis(2000));
   rd_kafka_mock_broker_set_up(cluster.get(), 1);
   reports.wait(*producer, 1, 0);
