@@ -33,18 +33,19 @@ class Writer {
   // What belongs to a parked key is parked, the rest is written. A TRUNCATE goes alone: what stands
   // before it is parked or written before its tables' letters are forgotten.
   Status write(std::span<const Change> changes) {
-    if (!anything_parked()) return write_free(changes);
+    if (parking_ == nullptr || !parking_->any()) return write_free(changes);
+    Parking& parking = *parking_;
     while (!changes.empty()) {
       size_t size = 0;
       if (changes.front().op == Op::truncate) {
         size = statement_size(changes);
         TRY(write_free(changes.first(size)));
-        TRY(parking_->truncated(changes.first(size)));
+        TRY(parking.truncated(changes.first(size)));
       } else {
         std::vector<Change> free;
         for (; size < changes.size() && changes[size].op != Op::truncate; ++size) {
-          TRY_ASSIGN(const bool behind, parking_->behind(changes[size]));
-          if (behind) TRY(parking_->park(changes[size], nullptr));
+          TRY_ASSIGN(const bool behind, parking.behind(changes[size]));
+          if (behind) TRY(parking.park(changes[size], nullptr));
           if (!behind) free.push_back(changes[size]);
         }
         TRY(write_free(free));
@@ -105,7 +106,7 @@ class Writer {
     }
     TRY_ASSIGN(const auto plans, planner_.plan(statement));
     for (const BatchPlan& plan : plans) {
-      const Status status = target_.write(plan, true);
+      Status status = target_.write(plan, true);
       if (status) continue;
       const bool parks = parking_ != nullptr && parking_->takes_new();
       if (status.error().code() != ErrorCode::rejected || !parks) return status;
