@@ -14,6 +14,8 @@
 #include <rocksdb/table.h>
 #include <rocksdb/write_batch.h>
 
+#include "relay/checkpoint/big_endian.h"
+
 namespace millrace::checkpoint {
 namespace {
 
@@ -29,20 +31,9 @@ constexpr uint64_t kRenewBytes = 64U << 20;
 constexpr char kMessage = 'm';
 constexpr char kSavepoint = 's';
 
-void put(std::string& out, uint64_t number, int bytes) {
-  for (int i = bytes - 1; i >= 0; --i) out.push_back(static_cast<char>(number >> (8 * i)));
-}
-
-uint64_t read64(std::string_view bytes) {
-  uint64_t number = 0;
-  for (const char c : bytes) number = (number << 8) | static_cast<uint8_t>(c);
-  return number;
-}
-
 std::string message_key(uint32_t xid, uint64_t sequence) {
   std::string key(1, kMessage);
-  put(key, xid, 4);
-  put(key, sequence, 8);
+  Writer(key).number(xid).number(sequence);
   return key;
 }
 
@@ -51,14 +42,13 @@ std::string end_of(char kind, uint32_t xid) {
   if (xid == std::numeric_limits<uint32_t>::max())
     return std::string(1, static_cast<char>(kind + 1));
   std::string key(1, kind);
-  put(key, xid + 1, 4);
+  Writer(key).number(xid + 1);
   return key;
 }
 
 std::string savepoint_key(uint32_t xid, uint32_t subxid) {
   std::string key(1, kSavepoint);
-  put(key, xid, 4);
-  put(key, subxid, 4);
+  Writer(key).number(xid).number(subxid);
   return key;
 }
 
@@ -141,7 +131,7 @@ struct Spill::State {
     const auto status = db->Get(rocksdb::ReadOptions(), savepoint_key(xid, subxid), &found);
     if (status.IsNotFound()) return std::optional<uint64_t>();
     if (!status.ok()) return fail(error(status));
-    return std::optional<uint64_t>(read64(found));
+    return std::optional<uint64_t>(Reader(found).number<uint64_t>());
   }
 
   // One point deletion a message for a short tail: many range deletions make every read slow.
@@ -207,7 +197,7 @@ Status Spill::add(uint32_t xid, uint32_t subxid, uint64_t sequence, char letter,
     TRY_ASSIGN(const auto first, s.first_of(xid, subxid));
     if (!first) {
       std::string at;
-      put(at, sequence, 8);
+      Writer(at).number(sequence);
       s.batch.Put(savepoint_key(xid, subxid), at);
     }
     last = subxid;
@@ -249,7 +239,7 @@ Status Spill::replay(uint32_t xid, const Visitor& visit) {
   options.readahead_size = 256U << 10;
   const std::unique_ptr<rocksdb::Iterator> it(s.db->NewIterator(options));
   for (it->Seek(message_key(xid, 0)); it->Valid(); it->Next()) {
-    TRY(visit(read64(view(it->key()).substr(5)), view(it->value())));
+    TRY(visit(Reader(view(it->key()).substr(5)).number<uint64_t>(), view(it->value())));
   }
   if (!it->status().ok()) return fail(s.error(it->status()));
   return {};

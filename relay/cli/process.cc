@@ -18,6 +18,7 @@ namespace {
 
 constexpr Millis kHour{3'600'000};
 constexpr Millis kDropPatience{5000};
+constexpr Millis kWarningsApart{10'000};
 
 std::string role_name(Role role) {
   switch (role) {
@@ -61,11 +62,11 @@ Status put_aside(const std::string& folder, const std::string& event, const Erro
 // The folder is a copy of what the log knows: a failed write is worth a warning now and then, not a
 // stop.
 void put_or_warn(checkpoint::Store& store, const checkpoint::Entry& entry) {
-  static std::atomic<int64_t> next_warning_us{0};
+  static std::atomic<SteadyTime> next_warning{SteadyTime::min()};
   if (auto put = store.put(entry, false); !put) {
-    const int64_t now_us = system_clock().wall().value;
-    if (now_us < next_warning_us) return;
-    next_warning_us = now_us + 10'000'000;
+    const SteadyTime now = system_clock().now();
+    if (now < next_warning.load()) return;
+    next_warning = now + kWarningsApart;
     logging::warn("offsets could not be written", {{"error", put.error().describe()}});
   }
 }

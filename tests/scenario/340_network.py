@@ -8,31 +8,11 @@ import time
 import pytest
 
 from support.children import wait_until
-from support.kafka import Kafka
 from support.load import TABLES, Pgbench, TornStateOracle, init_tpcb, small_tpcb
-from support.proxy import Proxy
 
 ACCOUNTS = 1000
 BOUND_S = 30
 marks = itertools.count(-1, -1)
-
-
-@pytest.fixture(scope="module")
-def broker():
-    one = Kafka(proxied=True)
-    yield one
-    one.kill()
-    one.proxy.close()
-
-
-@pytest.fixture
-def links(world, broker):
-    made = {"source": Proxy(lambda: world.source.port), "broker": broker.proxy,
-            "target": Proxy(lambda: world.target.port)}
-    yield made
-    broker.proxy.heal()
-    for side in ("source", "target"):
-        made[side].close()
 
 
 def caught_up(world, timeout_s=BOUND_S):

@@ -7,32 +7,12 @@ import time
 import pytest
 
 from support.children import wait_until
-from support.kafka import Kafka
-from support.proxy import Proxy
 from support.world import stream_of
 
 DDL = "create table public.t (id int primary key, v text); create table public.events (n int)"
 TIMEOUT_S = 4
 # The answer to the question may come late, the server may have to notice, and each has a backoff.
 BOUND_S = 4 * TIMEOUT_S + 10
-
-
-@pytest.fixture(scope="module")
-def broker():
-    one = Kafka(proxied=True)
-    yield one
-    one.kill()
-    one.proxy.close()
-
-
-@pytest.fixture
-def links(world, broker):
-    made = {"source": Proxy(lambda: world.source.port), "broker": broker.proxy,
-            "target": Proxy(lambda: world.target.port)}
-    yield made
-    broker.proxy.heal()
-    for side in ("source", "target"):
-        made[side].close()
 
 
 def relay_over(world, links, kafka=None):

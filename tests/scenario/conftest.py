@@ -7,6 +7,8 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from support import faults  # noqa: E402
+from support.kafka import Kafka  # noqa: E402
+from support.proxy import Proxy  # noqa: E402
 from support.world import Servers, World  # noqa: E402
 
 
@@ -32,6 +34,26 @@ def world(servers, request):
     request.node.world = one
     yield one
     one.close()
+
+
+@pytest.fixture(scope="module")
+def broker():
+    """A broker that is reached through a proxy only."""
+    one = Kafka(proxied=True)
+    yield one
+    one.kill()
+    one.proxy.close()
+
+
+@pytest.fixture
+def links(world, broker):
+    """A proxy for each link of the relay, by the name of its other end."""
+    made = {"source": Proxy(lambda: world.source.port), "broker": broker.proxy,
+            "target": Proxy(lambda: world.target.port)}
+    yield made
+    broker.proxy.heal()
+    for side in ("source", "target"):
+        made[side].close()
 
 
 @pytest.hookimpl(hookwrapper=True)
