@@ -18,6 +18,7 @@
 #include "relay/base/result.h"
 #include "relay/event/change.h"
 #include "relay/event/manifest.h"
+#include "relay/sink/history.h"
 #include "relay/sink/letter.h"
 
 namespace millrace::sink {
@@ -134,6 +135,8 @@ class Target {
 
   // Where changes wait that the target does not take; null: it has no such place.
   virtual LetterBox* letters() { return nullptr; }
+  // Jobs that copy history; null: it can not.
+  virtual HistoryBox* history() { return nullptr; }
 };
 
 }  // namespace millrace::sink
