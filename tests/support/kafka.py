@@ -1,5 +1,6 @@
 """A throwaway Kafka: one KRaft node from the jars that with_kafka.sh fetches."""
 import base64
+import json
 import os
 import socket
 import subprocess
@@ -17,19 +18,22 @@ def home():
     return Path(os.environ.get("MILLRACE_KAFKA_HOME", CACHE / f"kafka-{version}"))
 
 
+def cluster_id():
+    return base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=").replace("-", "A")
+
+
 class Kafka:
-    def __init__(self, *, start=True, watch=None, proxied=False, **settings):
+    def __init__(self, *, start=True, watch=None, proxied=False, identifier=None, ports=None, **settings):
         """settings override the broker's properties; a dot is written __. proxied: clients come by `proxy` (watch:
-        what it is made with)."""
+        what it is made with). identifier, ports (broker, controller): given for a node of a Cluster."""
         subprocess.run([HERE / "with_kafka.sh", "--fetch-only"], check=True)
         self.folder = temp_folder("millrace_kafka_")
         self.log = self.folder / "broker.log"
-        self.port, self.control_port = free_port(), free_port()
+        self.port, self.control_port = ports or (free_port(), free_port())
         self.child = None
         self.proxy = Proxy(lambda: self.port, watch) if proxied else None
         self._write(settings)
-        identifier = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=").replace("-", "A")
-        subprocess.run(self.java(128) + ["kafka.tools.StorageTool", "format", "-t", identifier, "-c",
+        subprocess.run(self.java(128) + ["kafka.tools.StorageTool", "format", "-t", identifier or cluster_id(), "-c",
                                           self.folder / "broker.properties"],
                        check=True, capture_output=True)
         if start:
@@ -62,10 +66,12 @@ class Kafka:
         (self.folder / "broker.properties").write_text(
             "".join(f"{k}={v}\n" for k, v in values.items()))
 
-    def start(self):
+    def start(self, *, wait=True):
         self.child = Child(self.java(512) + ["kafka.Kafka", self.folder / "broker.properties"],
                            log=self.log, cwd=self.folder)
+        return self.wait() if wait else self
 
+    def wait(self):
         def answers():
             if not self.child.running():
                 raise RuntimeError("the broker ended at its start:\n" + tail(self.log))
@@ -87,3 +93,43 @@ class Kafka:
 
     def kill(self):
         self.child.kill()
+
+
+class Cluster:
+    """Three nodes; rows and manifests are kept on all of them, and two must have a record before it counts."""
+
+    def __init__(self):
+        identifier = cluster_id()
+        ports = [(free_port(), free_port()) for _ in range(3)]
+        voters = ",".join(f"{number}@127.0.0.1:{control}" for number, (_, control) in enumerate(ports, 1))
+        self.nodes = [Kafka(start=False, identifier=identifier, ports=pair, node__id=number,
+                            controller__quorum__voters=voters, min__insync__replicas=2,
+                            broker__session__timeout__ms=6000, broker__heartbeat__interval__ms=1000)
+                      for number, pair in enumerate(ports, 1)]
+        for node in self.nodes:
+            node.start(wait=False)
+        for node in self.nodes:
+            node.wait()
+
+    @property
+    def brokers(self):
+        return ",".join(node.brokers for node in self.nodes)
+
+    def wait_in_sync(self, timeout_s=120):
+        """Every node is up and has every record."""
+        def complete():
+            done = subprocess.run(["kcat", "-L", "-J", "-m", "5", "-b", self.brokers], capture_output=True, text=True)
+            if done.returncode != 0:
+                return False
+            partitions = [p for topic in json.loads(done.stdout)["topics"] for p in topic["partitions"]]
+            return all(len(p["isrs"]) == len(p["replicas"]) for p in partitions)
+        wait_until(complete, timeout_s, "the brokers are in sync", 0.2)
+
+    def heal(self):
+        for node in self.nodes:
+            if not node.child.running():
+                node.start()
+
+    def kill(self):
+        for node in self.nodes:
+            node.kill()

@@ -119,18 +119,22 @@ Status check_created(const Client& client, const rd_kafka_topic_result_t& result
   }
 }
 
-Status wait_known(Client& client, const TopicSpec& topic) {
-  const SteadyTime until = system_clock().now() + Millis(kAdminWaitMs);
+// The number of partitions, 0 where `patience` has passed without any. Brokers hear of a topic one
+// by one, and the next question may go to another one.
+Result<int32_t> await_partitions(Client& client, const TopicSpec& topic, Millis patience) {
+  const SteadyTime until = system_clock().now() + patience;
   for (;;) {
     TRY_ASSIGN(const int32_t partitions, partition_count(client, topic.name, Millis(kAdminWaitMs)));
-    if (partitions > 0) return {};
-    if (system_clock().now() > until) {
-      return fail(
-          ErrorCode::retryable,
-          fmt::format("topic {} was created, but the brokers do not know it yet", topic.name));
-    }
+    if (partitions > 0 || system_clock().now() >= until) return partitions;
     std::this_thread::sleep_for(Millis(20));
   }
+}
+
+Status wait_known(Client& client, const TopicSpec& topic) {
+  TRY_ASSIGN(const int32_t partitions, await_partitions(client, topic, Millis(kAdminWaitMs)));
+  if (partitions > 0) return {};
+  return fail(ErrorCode::retryable,
+              fmt::format("topic {} was created, but the brokers do not know it yet", topic.name));
 }
 
 Status check_setting(const Client& client, const std::string& topic, std::string_view name,
@@ -229,9 +233,10 @@ Status create_topics(Client& client, const std::vector<TopicSpec>& topics) {
   return {};
 }
 
-Status check_topics(Client& client, const std::vector<TopicSpec>& topics) {
+Status check_topics(Client& client, const std::vector<TopicSpec>& topics, bool just_made) {
+  const Millis patience(just_made ? kAdminWaitMs : 0);
   for (const TopicSpec& topic : topics) {
-    TRY_ASSIGN(const int32_t partitions, partition_count(client, topic.name, Millis(kAdminWaitMs)));
+    TRY_ASSIGN(const int32_t partitions, await_partitions(client, topic, patience));
     if (partitions == 0) {
       return fail(
           ErrorCode::config,
@@ -311,15 +316,35 @@ Status wait_for_leaders(Client& client, const std::string& topic, int32_t partit
   }
 }
 
+namespace {
+
+// One end of a partition: `which` is RD_KAFKA_OFFSET_BEGINNING or RD_KAFKA_OFFSET_END, which Kafka
+// takes for times. rd_kafka_query_watermark_offsets is not asked: it waits for a broker that died
+// for as long as it is dead, whatever its time limit (librdkafka #2588, until 2.3).
+rd_kafka_resp_err_t ask_offset(Client& client, const std::string& topic, int32_t partition,
+                               int64_t which, SteadyTime until, LogOffset& found) {
+  const Partitions asked(rd_kafka_topic_partition_list_new(1));
+  auto* entry = rd_kafka_topic_partition_list_add(asked.get(), topic.c_str(), partition);
+  entry->offset = which;
+  const auto left = std::max(Millis(1), std::chrono::ceil<Millis>(until - system_clock().now()));
+  const auto error =
+      rd_kafka_offsets_for_times(client.get(), asked.get(), static_cast<int>(left.count()));
+  if (error) return error;
+  found = entry->offset;
+  return entry->err;
+}
+
+}  // namespace
+
 Result<Bounds> watermarks(Client& client, const std::string& topic, int32_t partition,
                           Millis wait) {
   const SteadyTime until = system_clock().now() + wait;
   for (;;) {
     Bounds bounds;
-    const auto left = std::max<SteadyTime::duration>(until - system_clock().now(), Millis(1));
-    const auto error = rd_kafka_query_watermark_offsets(
-        client.get(), topic.c_str(), partition, &bounds.start, &bounds.end,
-        static_cast<int>(std::chrono::ceil<Millis>(left).count()));
+    auto error =
+        ask_offset(client, topic, partition, RD_KAFKA_OFFSET_BEGINNING, until, bounds.start);
+    if (!error)
+      error = ask_offset(client, topic, partition, RD_KAFKA_OFFSET_END, until, bounds.end);
     if (!error) return bounds;
     const bool unknown = error == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART ||
                          error == RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC ||

@@ -3,6 +3,11 @@
 #include "relay/log/kafka/admin.h"
 
 namespace millrace::log::kafka {
+namespace {
+
+constexpr Millis kPatience{500};  // a stop may have to wait this long
+
+}  // namespace
 
 Nudger::~Nudger() {
   {
@@ -31,7 +36,7 @@ void Nudger::run() {
       if (stop_) return;
       place = *std::exchange(wish_, std::nullopt);
     }
-    (void)watermarks(client_, place.first, place.second, Millis(0));
+    (void)watermarks(client_, place.first, place.second, kPatience);
   }
 }
 
