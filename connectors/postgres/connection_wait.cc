@@ -18,6 +18,7 @@
 
 #include "connectors/postgres/connection_parts.h"
 #include "relay/base/logging.h"
+#include "relay/base/thread_name.h"
 
 namespace millrace::postgres {
 namespace {
@@ -51,6 +52,7 @@ Connection::Canceller::~Canceller() { PQfreeCancel(cancel); }
 void Connection::Canceller::request(const std::shared_ptr<Canceller>& self) {
   if (self->busy.exchange(true)) return;
   std::thread([self] {
+    name_this_thread("canceller");
     std::array<char, 256> error{};
     PQcancel(self->cancel, error.data(), static_cast<int>(error.size()));
     self->busy = false;

@@ -15,6 +15,7 @@
 #include "relay/admin/metrics.h"
 #include "relay/admin/status_json.h"
 #include "relay/base/logging.h"
+#include "relay/base/thread_name.h"
 
 namespace millrace::admin {
 namespace {
@@ -59,7 +60,10 @@ class HttpServer final : public Server {
     }
     port_ = static_cast<uint16_t>(bound);
     TRY(write_address_file());
-    thread_ = std::thread([this] { http_.listen_after_bind(); });
+    thread_ = std::thread([this] {
+      name_this_thread("admin");
+      http_.listen_after_bind();
+    });
     // stop() before the loop runs would be lost, and the destructor would wait for ever.
     while (!http_.is_running()) std::this_thread::yield();
     logging::info("admin port open", {{"host", options_.host}, {"port", static_cast<int>(port_)}});

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "relay/base/logging.h"
+#include "relay/base/thread_name.h"
 
 namespace millrace::cli {
 
@@ -23,6 +24,7 @@ Signals::~Signals() {
 }
 
 void Signals::wait_for_signals() {
+  name_this_thread("signals");
   while (true) {
     int number = 0;
     if (sigwait(&set_, &number) != 0) continue;

@@ -4,6 +4,7 @@
 
 #include "relay/base/backoff.h"
 #include "relay/base/logging.h"
+#include "relay/base/thread_name.h"
 
 namespace millrace::pipeline {
 namespace {
@@ -45,6 +46,7 @@ Error Monitor::drop_slot() {
 }
 
 void Monitor::run(std::stop_token stop) {
+  name_this_thread("monitor");
   options_.source.stop = stop;
   source::Catalog catalog(options_.source);
   bool failing = false;

@@ -6,6 +6,8 @@
 #include <thread>
 #include <utility>
 
+#include "relay/base/thread_name.h"
+
 namespace millrace::pipeline {
 namespace {
 
@@ -51,11 +53,17 @@ Status supervise(log::Log& log, sink::Target* target, const Clock& clock, Superv
   if (options.monitor) monitor = std::make_unique<Monitor>(*options.monitor, shared, board);
   if (options.apply) {
     apply = std::make_unique<Apply>(log, *target, clock, *options.apply, shared, board);
-    threads.emplace_back([&] { endings.add(apply->run(stages.get_token())); });
+    threads.emplace_back([&] {
+      name_this_thread("apply");
+      endings.add(apply->run(stages.get_token()));
+    });
   }
   if (options.capture) {
     capture = std::make_unique<Capture>(log, clock, *options.capture, shared, board);
-    threads.emplace_back([&] { endings.add(capture->run(stages.get_token())); });
+    threads.emplace_back([&] {
+      name_this_thread("capture");
+      endings.add(capture->run(stages.get_token()));
+    });
   }
   Status verdict;
   // Any stage that ends ends the whole: by an error, or because its goal is reached.

@@ -7,6 +7,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "relay/base/thread_name.h"
 #include "relay/source/quoting.h"
 #include "relay/source/replication_stream.h"
 #include "relay/source/server_error.h"
@@ -176,7 +177,10 @@ Status Replication::Stream::start(Lsn from) {
     return fail(ErrorCode::fatal, "start the stream: the server did not begin to copy");
   }
   streaming_ = true;
-  feedback_thread_ = std::jthread([this](std::stop_token stop) { feedback(std::move(stop)); });
+  feedback_thread_ = std::jthread([this](std::stop_token stop) {
+    name_this_thread("feedback");
+    feedback(std::move(stop));
+  });
   return {};
 }
 

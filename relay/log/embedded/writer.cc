@@ -6,6 +6,7 @@
 
 #include "relay/base/failpoint.h"
 #include "relay/base/logging.h"
+#include "relay/base/thread_name.h"
 #include "relay/log/embedded/retention.h"
 
 namespace millrace::log {
@@ -47,6 +48,7 @@ void Writer::submit(WriteItem item) {
 }
 
 void Writer::run() {
+  name_this_thread("log writer");
   std::vector<WriteItem> items;
   SteadyTime next_check = system_clock().now() + store_.options().retention_check;
   for (;;) {

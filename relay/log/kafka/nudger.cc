@@ -1,5 +1,6 @@
 #include "relay/log/kafka/nudger.h"
 
+#include "relay/base/thread_name.h"
 #include "relay/log/kafka/admin.h"
 
 namespace millrace::log::kafka {
@@ -28,6 +29,7 @@ void Nudger::nudge(const std::string& topic, int32_t partition) {
 }
 
 void Nudger::run() {
+  name_this_thread("nudger");
   for (;;) {
     std::pair<std::string, int32_t> place;
     {
