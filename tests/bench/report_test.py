@@ -1,0 +1,115 @@
+"""What the bench shows, made of lines that a run recorded: so that it can not rot between two measurements.
+
+recorded.jsonl is a run of `--quick` (its figures mean nothing); the figures that are checked here are made by hand.
+"""
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from bench import latency, page, run, tables, targets  # noqa: E402
+from bench.results import Results, Selection  # noqa: E402
+
+RECORDED = Path(__file__).parent / "recorded.jsonl"
+HEAD = {"run": "2026-01-01 00:00:00", "quick": False, "part": False, "version": "millrace 0", "machine": "2 cores",
+        "postgres": "15"}
+
+
+def line(work, contender, rate, round_=0, **more):
+    return {**HEAD, "section": "throughput", "work": work, "contender": contender, "round": round_, "changes": 1000,
+            "rate": rate, "peak_mb": 50, "own_cpu": 1.0, "cpu_s_per_million": {"walsender": 2.0, "capture": 1.0},
+            "wire_bytes_a_change": 300, "stream_bytes_a_change": None, "memory": [[0, 1]], **more}
+
+
+@pytest.fixture
+def recorded():
+    return Selection(Results(RECORDED).records)
+
+
+def test_every_block_of_a_whole_run_has_its_place_in_the_page(recorded):
+    blocks = tables.blocks(recorded)
+    assert set(blocks) == {"targets", "ends", "reading", "costs", "memory", "latency", "idle", "growth"}
+    written = page.with_blocks(page.PAGE.read_text(), blocks)
+    for body in blocks.values():
+        assert body in written
+    assert written.count("<!-- bench") == page.PAGE.read_text().count("<!-- bench")
+    assert page.with_blocks(written, blocks) == written, "writing twice is not writing once"
+
+
+def test_what_stands_outside_the_markers_is_left_alone(recorded):
+    begin, end = page.markers("ends")
+    assert page.with_blocks(f"a\n{begin}\nold\n{end}\nb\n", {"ends": "new"}) == f"a\n{begin}\n\nnew\n\n{end}\nb\n"
+    with pytest.raises(RuntimeError, match="no place for ends"):
+        page.with_blocks("a page without markers", {"ends": "new"})
+
+
+def test_tables_are_tables(recorded):
+    """Every row has as many cells as its head, and no cell says None."""
+    for name, body in tables.blocks(recorded).items():
+        for table in [part for part in body.split("\n\n") if part.startswith("|")]:
+            rows = table.splitlines()
+            assert len(rows) > 2, f"{name} has no row"
+            assert len({row.count("|") for row in rows}) == 1, f"{name}: rows of different lengths\n{table}"
+            assert "None" not in table and "nan" not in table, table
+
+
+def test_every_record_has_its_line(recorded):
+    for record in recorded.records:
+        assert record["contender"] in tables.line(record)
+
+
+def test_median_spread_and_ratio():
+    lines = [line("rows100", "native", rate, n) for n, rate in enumerate([100, 400, 200])]
+    lines += [line("rows100", "embedded", rate, n) for n, rate in enumerate([90, 110, 100])]
+    selection = Selection(lines)
+    assert selection.median("throughput", "rows100", "native", "rate") == 200
+    assert selection.spread("throughput", "rows100", "native", "rate") == (100, 400)
+    assert selection.ratio("throughput", "rows100", "embedded", ["native"]) == 0.5
+    assert selection.ratio("throughput", "rows100", "embedded", ["absent"]) is None
+    assert selection.median("throughput", "rows100", "native", "cpu_s_per_million/capture") == 1.0
+    assert "100 ±10 % (0.50×)" in tables.rates(selection, tables.ENDS, "native")
+
+
+def rows_of(lines):
+    return {(what, to): (measured, said) for what, to, measured, _, _, said in targets.ratio_rows(Selection(lines))}
+
+
+@pytest.mark.parametrize("rate, said", [(59, "**not reached**"), (60, "must reached"), (100, "aim reached")])
+def test_verdicts(rate, said):
+    rows = rows_of([line("rows100", "native", 100), line("rows100", "embedded", rate)])
+    assert rows["100-row transactions, embedded", "native"] == (rate / 100, said)
+    assert rows["TPC-B, Kafka", "native"] == (None, "not measured")
+
+
+def test_less_memory_is_better():
+    rows = rows_of([line("rows100", "debezium_capture", 1, peak_mb=900), line("rows100", "capture_kafka", 4, peak_mb=160)])
+    assert rows["capture → Kafka, memory", "Debezium"][1] == "**not reached**"
+    rows = rows_of([line("rows100", "debezium_capture", 1, peak_mb=900), line("rows100", "capture_kafka", 4, peak_mb=90)])
+    assert rows["capture → Kafka, memory", "Debezium"][1] == "must reached"
+    assert rows["capture → Kafka", "Debezium"] == (4, "must reached")
+
+
+def test_the_page_is_made_of_whole_runs_only(tmp_path):
+    """A look at one contender, or a quick run, must not replace what was measured beside its rivals."""
+    results = Results(tmp_path / "r.jsonl")
+    results.append(line("rows100", "embedded", 1))
+    results.append({**line("rows100", "embedded", 2), "run": "2026-01-02 00:00:00", "part": True})
+    results.append({**line("rows100", "embedded", 3), "run": "2026-01-03 00:00:00", "quick": True})
+    results.append({**line("tpcb", "embedded", 4), "run": "2026-01-04 00:00:00"})
+    whole = Results(tmp_path / "r.jsonl").whole()
+    assert [r["rate"] for r in whole.records] == [1, 4]
+    results.append({**line("rows100", "embedded", 5), "run": "2026-01-05 00:00:00"})
+    assert [r["rate"] for r in results.whole().records] == [4, 5]
+
+
+def test_percentiles():
+    found = latency.percentiles([float(n) for n in range(1000, 0, -1)])
+    assert (found["50"], found["99"], found["100"]) == (501, 991, 1000)
+
+
+def test_sizes_follow_the_options():
+    assert run.Sizes(run.parsed(["--quick"])).rows < run.Sizes(run.parsed([])).rows
+    chosen = run.Sizes(run.parsed(["--rows", "200000", "--rounds", "1"]))
+    assert (chosen.rows, chosen.rounds) == (200_000, 1)

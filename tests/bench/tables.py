@@ -1,0 +1,176 @@
+"""Results as Markdown: one table a block, each of lines that one run measured. Nothing here measures."""
+from . import contenders, targets, work
+
+TITLES = {c.name: c.title for c in contenders.ALL}
+ORDER = [c.name for c in contenders.ALL]
+WORKS = {w.name: w for w in work.throughput_works(1000)}
+READING = [c.name for c in contenders.READERS + contenders.CAPTURES]
+ENDS = [c.name for c in contenders.END_TO_END]
+STAGES = [("walsender", "walsender, at the source"), ("reader", "the reader"), ("capture", "relay: capture"),
+          ("log", "relay: log (RocksDB, librdkafka)"), ("apply", "relay: apply"), ("other", "relay: other"),
+          ("broker", "broker"), ("target", "the target's backend")]
+GROWTH = {"transaction": "rows a transaction", "width": "bytes of text a row", "tables": "tables",
+          "partitions": "partitions a topic"}
+
+
+def number(value, digits=0):
+    return "–" if value is None else f"{value:,.{digits}f}"
+
+
+def line(record):
+    """One record in one line, for who watches the run."""
+    what = f"{record['section']} {record['work']} round {record['round'] + 1} {record['contender']}: "
+    if record["section"] == "latency":
+        p = record["percentiles_ms"]
+        return what + f"p50 {p['50']:.1f}, p90 {p['90']:.1f}, p99 {p['99']:.1f}, max {p['100']:.1f} ms, {record['rows']} rows"
+    if record["section"] == "idle":
+        return what + f"{record['cpu_percent']:.2f} % of a core, {record['rss_mb']:.0f} MB"
+    cpu = sum(record["cpu_s_per_million"].values())
+    return what + f"{record['rate']:,.0f}/s, {record['peak_mb']:.0f} MB, all together {cpu:.1f} CPU s a million"
+
+
+def markdown(head, rows):
+    lines = ["| " + " | ".join(head) + " |", "|---|" + "---:|" * (len(head) - 1)]
+    return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])
+
+
+def measured_on(selection, section):
+    """Under every table: when, what, where. Lines of several runs are named as such."""
+    records = selection.section(section)
+    first = records[0]
+    runs = sorted({r["run"][:10] for r in records})
+    rounds = max(r["round"] for r in records) + 1
+    return (f"{' and '.join(runs)}; {first['version']}; Postgres {first['postgres']}; {first['machine']}; "
+            f"median of {rounds} round{'s' if rounds > 1 else ''}.")
+
+
+def sorted_names(found, names):
+    return [name for name in names if name in found]
+
+
+def rates(selection, names, yardstick):
+    found = selection.contenders("throughput")
+    columns = sorted_names(found, names)
+    if not columns:
+        return None
+    rows = []
+    for one in selection.works("throughput"):
+        cells = []
+        for name in columns:
+            median = selection.median("throughput", one, name, "rate")
+            if median is None:
+                cells.append("")
+                continue
+            low, high = selection.spread("throughput", one, name, "rate")
+            ratio = selection.ratio("throughput", one, name, [yardstick])
+            cells.append(f"{median:,.0f} ±{(high - low) / 2 / median * 100:.0f} %" + (f" ({ratio:.2f}×)" if ratio else ""))
+        if any(cells):
+            changes = selection.first("throughput", one)["changes"]
+            rows.append([f"{WORKS[one].title}, {WORKS[one].unit} ({changes:,} changes)", *cells])
+    return markdown(["", *[TITLES[name] for name in columns]], rows)
+
+
+def costs(selection, one="rows100"):
+    columns = sorted_names(selection.contenders("throughput", one), ORDER)
+    if not columns:
+        return None
+
+    def row(title, key, digits=1):
+        cells = [selection.median("throughput", one, name, key) for name in columns]
+        return [title, *["" if c is None else number(c, digits) for c in cells]] if any(c is not None for c in cells) else None
+    rows = [row(title, f"cpu_s_per_million/{stage}") for stage, title in STAGES]
+    sums = []
+    for name in columns:
+        parts = [selection.median("throughput", one, name, f"cpu_s_per_million/{stage}") or 0 for stage, _ in STAGES]
+        sums.append(f"**{sum(parts):.1f}**")
+    rows.append(["**CPU seconds a million changes**", *sums])
+    rows.append(row("peak memory, MB", "peak_mb", 0))
+    rows.append(row("bytes over the loopback, a change", "wire_bytes_a_change", 0))
+    rows.append(row("of them the source's stream", "stream_bytes_a_change", 0))
+    return markdown(["", *[TITLES[name] for name in columns]], [r for r in rows if r])
+
+
+def memory(selection):
+    columns = sorted_names(selection.contenders("throughput"), ENDS)
+    rows = [[WORKS[one].title, *[number(selection.median("throughput", one, name, "peak_mb")) for name in columns]]
+            for one in selection.works("throughput")]
+    return markdown(["peak memory, MB", *[TITLES[name] for name in columns]], rows) if columns else None
+
+
+def latencies(selection):
+    columns = sorted_names(selection.contenders("latency"), ORDER)
+    if not columns:
+        return None
+    rows = []
+    for one in selection.works("latency"):
+        rate = selection.first("latency", one)["rate_asked"]
+        made = [f"{selection.median('latency', one, name, 'rate_made'):,.0f}" for name in columns
+                if selection.median("latency", one, name, "rate_made")]
+        cells = []
+        for name in columns:
+            values = [selection.median("latency", one, name, f"percentiles_ms/{p}") for p in ("50", "90", "99", "100")]
+            cells.append("" if None in values else " / ".join(f"{v:.1f}" for v in values))
+        rows.append([f"{rate:,} transactions/s (made: {', '.join(made)})", *cells])
+    return markdown(["p50 / p90 / p99 / max, ms", *[TITLES[name] for name in columns]], rows)
+
+
+def idles(selection):
+    columns = sorted_names(selection.contenders("idle"), ORDER)
+    if not columns:
+        return None
+    rows = [[title, *[number(selection.median("idle", "idle", name, key), digits) for name in columns]]
+            for title, key, digits in (("its CPU, % of a core", "cpu_percent", 2), ("its memory, MB", "rss_mb", 0),
+                                       ("the walsender's CPU, %", "walsender_percent", 2),
+                                       ("the target backend's CPU, %", "target_percent", 2))]
+    return markdown(["", *[TITLES[name] for name in columns]], rows)
+
+
+def growths(selection):
+    """One table a kind: rows/s and peak memory of each contender."""
+    out = []
+    for kind, title in GROWTH.items():
+        records = [r for r in selection.section("growth") if r["growth"] == kind]
+        columns = sorted_names({r["contender"] for r in records}, ORDER)
+        if not columns:
+            continue
+        rows = []
+        for x in sorted({r["x"] for r in records}):
+            one = f"{kind}{x}"
+            cells = []
+            for name in columns:
+                rate, mb = (selection.median("growth", one, name, key) for key in ("rate", "peak_mb"))
+                cells.append("" if rate is None else f"{rate:,.0f} / {mb:.0f}")
+            rows.append([f"{x:,}", *cells])
+        out.append(markdown([title, *[TITLES[name] + ", changes/s / MB" for name in columns]], rows))
+    return "\n\n".join(out) or None
+
+
+def target_rows(selection):
+    def ratio(value):
+        return "" if value is None else f"{value:.2f}×"
+
+    rows = [[what, words, "–" if value is None else f"{value:.2f}×", ratio(must), ratio(aim), said]
+            for what, words, value, must, aim, said in targets.ratio_rows(selection)]
+    for what, unit, value, must, aim, said in targets.absolute_rows(selection):
+        digits = 2 if unit.startswith("%") else 1
+        rows.append([what, unit, number(value, digits), f"≤ {must:g}", "" if aim is None else f"≤ {aim:g}", said])
+    return markdown(["what", "to, or unit", "measured", "must", "aim", "verdict"], rows)
+
+
+def blocks(selection):
+    """{block of the page: its Markdown}; a block whose section was not measured is not there."""
+    made = {"ends": rates(selection, ENDS, "native"), "reading": rates(selection, READING, "eager"),
+            "costs": costs(selection), "memory": memory(selection), "latency": latencies(selection),
+            "idle": idles(selection), "growth": growths(selection)}
+    sections = {"latency": "latency", "idle": "idle", "growth": "growth"}
+    found = {}
+    for name, body in made.items():
+        if body:
+            found[name] = body + "\n\n" + measured_on(selection, sections.get(name, "throughput"))
+    if found:
+        found["targets"] = target_rows(selection)
+    return found
+
+
+def text(selection):
+    return "\n\n".join(f"{name}\n\n{body}" for name, body in blocks(selection).items()) or "nothing was measured"

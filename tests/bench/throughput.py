@@ -1,0 +1,98 @@
+"""Throughput: the work is made while nobody reads; the clock runs from a contender's start until it has the last row.
+
+Every contender has a slot that was made before the work, so all of them read the same WAL, in turn, round by round.
+"""
+import time
+
+from support import compare
+from support.children import wait_until
+
+from . import meters
+
+TIMEOUT_S = 900
+
+
+class Prepared:
+    """A work that stands in the source, with one contender a class and round waiting in front of it."""
+
+    def __init__(self, bench, work, classes, rounds, config=None):
+        self.bench, self.work = bench, work
+        self.source, self.template = bench.databases()
+        work.prepare(self.source, self.template)
+        self.targets = []
+        self.queue = []  # (round, contender) in the order in which they run
+        for number in range(rounds):
+            for kind in classes:
+                target = bench.copy_of(self.template)
+                self.targets.append(target)
+                label = f"bench{bench.number()}"
+                self.queue.append((number, kind(bench, self.source, target, work.tables, label, config=config)))
+        work.change(self.source)
+        self.source.execute("insert into bench_end values (1)")
+        bench.end_lsn = self.end_lsn = self.source.lsn()
+        bench.source.execute("checkpoint")
+        self.sums = {}
+
+    def close(self):
+        self.bench.drop(self.source, self.template, *self.targets)
+
+    def assert_same(self, target):
+        """compare.assert_same, with the source's sums taken once."""
+        for table in self.work.tables:
+            names = compare.columns(self.source, table)
+            if table not in self.sums:
+                self.sums[table] = compare.checksum(self.source, table, names)
+            if compare.checksum(target, table, names) != self.sums[table]:
+                compare.assert_same(self.source, target, [table])
+                raise AssertionError(f"{table}: the sums differ")
+
+
+def _watch(contender, end_lsn):
+    def arrived():
+        contender.notice()
+        return contender.arrived(end_lsn)
+    wait_until(arrived, TIMEOUT_S, f"{contender.name} has everything", 0.02)
+
+
+def drain(prepared, contender):
+    """Starts the contender over the backlog; its figures."""
+    bench, changes = prepared.bench, prepared.work.changes
+    bench.target.execute("checkpoint")
+    bench.end_lsn = prepared.end_lsn
+    broker_cpu = meters.process_cpu(bench.broker_pid()) if contender.broker else 0
+    wire = meters.loopback_bytes()
+    sampler = meters.Sampler(contender.pids, contender.kb)
+    began = time.monotonic()
+    contender.start()
+    sampler.start()
+    _watch(contender, prepared.end_lsn)
+    seconds = time.monotonic() - began
+    sampler.stop()
+    wire = meters.loopback_bytes() - wire
+    stages = contender.stages()
+    if contender.broker:
+        stages["broker"] = meters.process_cpu(bench.broker_pid()) - broker_cpu
+    peak_mb = max(sampler.peak_mb, contender.peak_kb() / 1024)
+    own = contender.finished()
+    if own:
+        seconds, stages["reader"] = own["seconds"], own["cpu_s"]
+    if not contender.reads_only:
+        prepared.assert_same(contender.target)
+    own_cpu = sum(v for name, v in stages.items() if name not in ("walsender", "target", "broker"))
+    return {"rate": changes / seconds, "seconds": seconds, "own_cpu": own_cpu / changes * 1e6, "peak_mb": peak_mb, "wire_bytes_a_change": wire / changes,
+            "stream_bytes_a_change": own["bytes"] / changes if own else None,
+            "cpu_s_per_million": {name: value / changes * 1e6 for name, value in stages.items()},
+            "memory": sampler.thinned()}
+
+
+def run(bench, works, classes, rounds, record, *, section="throughput", config=None):
+    for work in works:
+        began = time.monotonic()
+        prepared = Prepared(bench, work, classes, rounds, config)
+        bench.say(f"{work.title}: {work.changes:,} changes made in {time.monotonic() - began:.0f} s")
+        for number, contender in prepared.queue:
+            figures = drain(prepared, contender)
+            contender.stop()
+            record({"section": section, "work": work.name, "contender": contender.name, "round": number,
+                    "changes": work.changes, **work.columns, **figures})
+        prepared.close()
