@@ -18,7 +18,7 @@ def of_transactions(rows, marks):
 
 def of_width(rows, marks):
     def row(width):
-        return f"g, (g % 1000)::int, rpad(md5(g::text), {width}, md5(g::text)), g * 1.5, now()"
+        return f"g, (g % 1000)::int, rpad(md5(g::text), {width}, md5(g::text)), g + 0.5, now()"
     return [sized("width", w, work.inserts("", f"{w:,} bytes of text a row", max(2000, rows * 200 // (w + 100)), 100,
                                            row=row(w))) for w in marks]
 

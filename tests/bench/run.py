@@ -16,7 +16,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bench import contenders, growth, idle, latency, tables, throughput, work  # noqa: E402
+from bench import contenders, growth, idle, latency, peers, tables, throughput, work  # noqa: E402
 from bench.results import FILE, Results  # noqa: E402
 from bench.servers import Bench, machine  # noqa: E402
 
@@ -30,7 +30,7 @@ class Sizes:
     def __init__(self, options):
         kind = "quick" if options.quick else "full" if options.full else "default"
         self.rows, self.rounds, self.growth_rows, self.latency_s, self.idle_s = {
-            "quick": (10_000, 1, 4_000, 2, 2), "default": (300_000, 3, 100_000, 10, 10),
+            "quick": (10_000, 1, 4_000, 2, 2), "default": (500_000, 3, 200_000, 10, 10),
             "full": (1_000_000, 3, 1_000_000, 20, 10)}[kind]
         self.rates = LATENCY_RATES if kind != "quick" else [100, 1000]
         self.slow_rounds = self.rounds if kind == "full" else 1  # of latency, idle, growth: long windows, or many
@@ -48,8 +48,9 @@ def parsed(arguments=None):
     parser.add_argument("--full", action="store_true", help="1,000,000 rows everywhere; takes hours")
     parser.add_argument("--rows", type=int, help="rows of the ordinary work; the others follow it")
     parser.add_argument("--rounds", type=int)
-    parser.add_argument("--only", action="append", metavar="CONTENDER", choices=[c.name for c in contenders.ALL],
-                        help="may be repeated: " + ", ".join(c.name for c in contenders.ALL))
+    parser.add_argument("--only", action="append", metavar="CONTENDER", choices=[c.name for c in tables.EVERYONE],
+                        help="may be repeated: " + ", ".join(tables.ORDER))
+    parser.add_argument("--peers", action="store_true", help="Debezium too (throughput; fetched by Maven)")
     parser.add_argument("--section", action="append", choices=SECTIONS, help="may be repeated; default: all")
     parser.add_argument("--work", action="append", metavar="WORK", choices=[w.name for w in work.throughput_works(1000)],
                         help="of throughput, may be repeated: " + ", ".join(w.name for w in work.throughput_works(1000)))
@@ -67,6 +68,8 @@ class Run:
         self.began = time.time()
         self.bench = Bench(options)
         self.bench.say = self.say
+        if options.peers:
+            peers.fetch()
         self.head = {"run": time.strftime("%Y-%m-%d %H:%M:%S"), "quick": options.quick, "part": bool(options.only),
                      "version": contenders.version(), "machine": machine(),
                      "postgres": self.bench.source.one("show server_version").split()[0]}
@@ -93,6 +96,8 @@ class Run:
             # The bare readers and the halves say where a stream's cost lies; rows that are wide say it no better.
             groups = [contenders.END_TO_END] if one.name.startswith("wide") and not self.sizes.full else [
                 contenders.READERS, contenders.CAPTURES, contenders.END_TO_END]
+            if self.options.peers:
+                groups.append([peer for peer in peers.ALL if one.name in peer.works])
             classes = self.classes(*groups)
             if classes:
                 throughput.run(self.bench, [one], classes, self.sizes.rounds, self.record)

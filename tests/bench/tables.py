@@ -1,14 +1,15 @@
 """Results as Markdown: one table a block, each of lines that one run measured. Nothing here measures."""
-from . import contenders, targets, work
+from . import contenders, peers, targets, work
 
-TITLES = {c.name: c.title for c in contenders.ALL}
-ORDER = [c.name for c in contenders.ALL]
+EVERYONE = contenders.ALL + peers.ALL
+TITLES = {c.name: c.title for c in EVERYONE}
+ORDER = [c.name for c in EVERYONE]
 WORKS = {w.name: w for w in work.throughput_works(1000)}
-READING = [c.name for c in contenders.READERS + contenders.CAPTURES]
-ENDS = [c.name for c in contenders.END_TO_END]
+READING = [c.name for c in EVERYONE if c.reads_only]
+ENDS = [c.name for c in EVERYONE if not c.reads_only]
 STAGES = [("walsender", "walsender, at the source"), ("reader", "the reader"), ("capture", "relay: capture"),
           ("log", "relay: log (RocksDB, librdkafka)"), ("apply", "relay: apply"), ("other", "relay: other"),
-          ("broker", "broker"), ("target", "the target's backend")]
+          ("connect", "Kafka Connect"), ("broker", "broker"), ("target", "the target's backend")]
 GROWTH = {"transaction": "rows a transaction", "width": "bytes of text a row", "tables": "tables",
           "partitions": "partitions a topic"}
 
@@ -66,7 +67,7 @@ def rates(selection, names, yardstick):
             cells.append(f"{median:,.0f} ±{(high - low) / 2 / median * 100:.0f} %" + (f" ({ratio:.2f}×)" if ratio else ""))
         if any(cells):
             changes = selection.first("throughput", one)["changes"]
-            rows.append([f"{WORKS[one].title}, {WORKS[one].unit} ({changes:,} changes)", *cells])
+            rows.append([f"`{one}`: {WORKS[one].title}, {WORKS[one].unit} ({changes:,} changes)", *cells])
     return markdown(["", *[TITLES[name] for name in columns]], rows)
 
 

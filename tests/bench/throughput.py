@@ -63,11 +63,12 @@ def drain(prepared, contender):
     wire = meters.loopback_bytes()
     sampler = meters.Sampler(contender.pids, contender.kb)
     began = time.monotonic()
-    contender.start()
+    began = contender.start() or began
     sampler.start()
     _watch(contender, prepared.end_lsn)
     seconds = time.monotonic() - began
     sampler.stop()
+    sampler.look()
     wire = meters.loopback_bytes() - wire
     stages = contender.stages()
     if contender.broker:

@@ -16,7 +16,7 @@ FILL = "repeat('a row of the bench ', 4) || g"  # with the other columns: 200 by
 
 ROWS = "public.rows_"
 ROWS_DDL = f"create table {ROWS} (id bigint primary key, a int not null, b text, c numeric, at timestamptz);"
-ROW = f"g, (g % 1000)::int, {FILL}, g * 1.5, now()"
+ROW = f"g, (g % 1000)::int, {FILL}, g + 0.5, now()"
 COLUMNS_50 = [f"c{n}" for n in range(1, 50)]
 WIDE50_DDL = f"create table {ROWS} (id bigint primary key, {', '.join(f'{c} text' for c in COLUMNS_50)});"
 WIDE10K_DDL = f"create table {ROWS} (id bigint primary key, body text);"
@@ -130,8 +130,8 @@ def throughput_works(size):
     """size: rows of the ordinary work; the others follow it so that each takes about as long."""
     return [
         inserts("rows100", "inserts, 100-row transactions", size, 100),
-        inserts("single", "single-row transactions", size // 4, 1, unit="transactions/s"),
-        tpcb(max(400, size // 10), 10 if size >= 200_000 else 1),
+        inserts("single", "single-row transactions", size // 2, 1, unit="transactions/s"),
+        tpcb(max(400, size // 5), 10 if size >= 200_000 else 1),
         mix(size, size),
         inserts("large", "inserts, one transaction", size, size),
         wide50(max(1000, size // 10)),
