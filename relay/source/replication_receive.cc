@@ -41,20 +41,22 @@ Result<std::optional<Frame>> Replication::Stream::next(Millis wait) {
   }
 }
 
-// A frame that is buffered or that one read from the socket completes.
+// A frame that is buffered or that the socket holds.
 Result<std::optional<Frame>> Replication::Stream::read_now() {
   char* data = nullptr;
   int length = 0;
   {
     const std::lock_guard lock(connection_mutex_);
     length = PQgetCopyData(handle_.get(), &data, 1);
-    if (length == 0) {
+    // PQconsumeInput reads one buffer's worth: a large frame takes several.
+    while (length == 0) {
       // What was read before a lost connection still counts: it is looked at before the failure.
       const bool alive = PQconsumeInput(handle_.get()) != 0;
       length = PQgetCopyData(handle_.get(), &data, 1);
-      if (length == 0 && !alive) {
-        return fail(server_error(handle_.get(), nullptr, redactor_, "read the stream"));
-      }
+      if (length != 0) break;
+      if (!alive) return fail(server_error(handle_.get(), nullptr, redactor_, "read the stream"));
+      pollfd file{PQsocket(handle_.get()), POLLIN, 0};
+      if (poll(&file, 1, 0) <= 0) break;
     }
     frame_.reset(data);
     if (length < 0) return fail(stream_ended());
