@@ -31,6 +31,7 @@
 #include "relay/pipeline/spilled_transactions.h"
 #include "relay/pipeline/status_board.h"
 #include "relay/source/catalog.h"
+#include "relay/source/catch_up_pace.h"
 #include "relay/source/options.h"
 #include "relay/source/slot_source.h"
 
@@ -44,9 +45,10 @@ struct CaptureOptions {
   PublisherOptions publisher;
   std::function<bool(const TableSchema&)> is_ours;
   bool acknowledge_applied = false;
-  bool target_known = false;          // an Apply in this process reads the target
-  std::string spill_folder;           // for open transactions; with source.streaming
-  Millis slot_wait{15'000};           // for a slot that another process holds
+  bool target_known = false;  // an Apply in this process reads the target
+  std::string spill_folder;   // for open transactions; with source.streaming
+  Millis slot_wait{15'000};   // for a slot that another process holds
+  source::CatchUpPace::Rule pace;
   RetainedWalLimit retained;          // `stop`: Shared::halt() ends the reading
   Millis progress_interval{1000};     // at most one empty manifest in this time
   Millis repeat_interval{3'600'000};  // an idle stream repeats its last manifest
@@ -83,6 +85,9 @@ class Capture {
   Status wind_down(source::SlotStream& replication, std::stop_token stop, const Error& why);
   Status stream(source::SlotStream& replication, std::stop_token stop);
   Status handle_frame(const source::Frame& frame);
+  void tell_board();
+  Result<bool> take_frames(source::SlotStream& replication);
+  Status stay_away(source::SlotStream& replication, Millis wait, std::stop_token stop);
   Status make_progress();
   Status repeat_when_quiet();
   void note_published(const Published& group);
@@ -100,7 +105,9 @@ class Capture {
   std::unique_ptr<SpilledTransactions> open_transactions_;  // outlives the decoder
   std::unique_ptr<decode::Decoder> decoder_;
   std::unique_ptr<Assembly> assembly_;
-  Lsn idle_end_;  // of the newest keepalive outside a transaction
+  source::CatchUpPace pace_;
+  Lsn source_end_;  // the highest place in the WAL that the source has spoken of
+  Lsn idle_end_;    // of the newest keepalive outside a transaction
   SteadyTime last_progress_;
   SteadyTime last_keepalive_request_;
   SteadyTime last_published_at_;

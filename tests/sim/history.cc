@@ -213,6 +213,7 @@ void History::start(Role role) {
     capture.is_ours = [](const TableSchema&) { return true; };
     capture.acknowledge_applied = profile_.embedded;
     capture.target_known = role == Role::all;
+    if (profile_.paced) capture.pace = {Millis(20), Millis(0), 1};
     capture.exit_on_stop = true;
     capture.manifest_hint = hint();
     capture.on_published = [this](const pipeline::Published& group) {

@@ -22,6 +22,7 @@ struct Profile {
   uint64_t publish_rows = 8;  // rows that close a group
   size_t apply_rows = 6;      // rows in one statement
   bool group_wait = false;    // groups are held together for a while
+  bool paced = false;         // capture stays away from an empty socket
 
   // Per mille of calls.
   unsigned call_fails = 0;   // connections to log, source and target
@@ -53,6 +54,7 @@ inline Profile draw_profile(Random& random, bool only_crashes) {
   p.publish_rows = random.between(1, 16);
   p.apply_rows = random.between(1, 16);
   p.group_wait = random.percent(30);
+  p.paced = random.percent(30);
   p.call_fails = some(30, 1, 8);
   p.report_lost = some(50, 2, 30);
   p.commit_lost = some(50, 10, 200);

@@ -12,6 +12,7 @@ namespace pg = millrace::testing;
 
 // Sooner than a successor stops waiting for the slot.
 constexpr Millis kNoticedAfter{5000};
+constexpr uint64_t kPostgresEpochMicros = 946'684'800'000'000ULL;
 
 Source::Source(World& world, const Profile& profile)
     : world_(world), profile_(profile), workload_(world.random), states_{empty_state()} {}
@@ -60,7 +61,7 @@ void Source::send(Backend& backend) {
     return;
   }
   const Transaction& transaction = transactions_[backend.next++];
-  const auto time = static_cast<uint64_t>(transaction.time.value);
+  const uint64_t time = static_cast<uint64_t>(transaction.time.value) - kPostgresEpochMicros;
   push(backend, false, pg::begin(transaction.commit.value, time), transaction.commit);
   for (const auto& [touched, message] : transaction.rows) {
     for (const size_t table : touched) {
