@@ -65,7 +65,8 @@ void Reply::Clear::operator()(pg_result* result) const { PQclear(result); }
 
 bool Reply::ok() const {
   const auto status = PQresultStatus(result_.get());
-  return result_ != nullptr && (status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK);
+  return result_ != nullptr &&
+         (status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK || status == PGRES_COPY_IN);
 }
 
 int Reply::rows() const { return PQntuples(result_.get()); }
@@ -133,6 +134,8 @@ Result<std::unique_ptr<Connection>> Connection::open(const Options& options) {
                 "can not connect to the target: " + trimmed(PQerrorMessage(conn)));
   }
   PQsetNoticeReceiver(conn, log_notice, nullptr);
+  // Sending waits where receiving does, so that neither waits for ever.
+  PQsetnonblocking(conn, 1);
   connection->canceller_ = Canceller::make(conn);
   TRY(connection->pin_session(options));
   TRY(connection->learn_backend());
@@ -221,6 +224,34 @@ Reply Connection::run_prepared(const std::string& sql, Params params) {
   return last(PQsendQueryPrepared(conn_.get(), known->second.c_str(),
                                   static_cast<int>(params.size()), params.data(), nullptr, nullptr,
                                   0) != 0);
+}
+
+Reply Connection::copy_begin(const std::string& sql) {
+  std::vector<Reply> replies;
+  bool sent = PQsendQuery(conn_.get(), sql.c_str()) != 0;
+  while (sent) {
+    await_result();
+    PGresult* result = PQgetResult(conn_.get());
+    if (result == nullptr) break;
+    const bool copying = PQresultStatus(result) == PGRES_COPY_IN;
+    replies.emplace_back(result, connection_error());
+    if (copying) break;
+  }
+  if (replies.empty()) replies.emplace_back(nullptr, connection_error());
+  return std::move(replies.back());
+}
+
+bool Connection::copy_put(std::string_view bytes) {
+  const int queued = PQputCopyData(conn_.get(), bytes.data(), static_cast<int>(bytes.size()));
+  if (queued == 1) await_sent();
+  return queued == 1 && alive();
+}
+
+Reply Connection::copy_end(const char* refuse) {
+  auto replies = collect(PQputCopyEnd(conn_.get(), refuse) == 1);
+  const auto failed =
+      std::find_if(replies.begin(), replies.end(), [](const Reply& reply) { return !reply.ok(); });
+  return std::move(failed != replies.end() ? *failed : replies.front());
 }
 
 Reply Connection::describe(const std::string& sql) {

@@ -87,6 +87,15 @@ class Connection {
   Reply describe(const std::string& sql);
   void forget_prepared();
 
+  // COPY … FROM STDIN, for copy_writer.h. `sql` may hold statements around it; those behind it run
+  // in copy_end(). Not ok: the failure, and no COPY has begun.
+  Reply copy_begin(const std::string& sql);
+  // Any piece of the data. False: the connection was lost; copy_end() says why.
+  bool copy_put(std::string_view bytes);
+  // The COPY's reply, or the first failure from it on. `refuse`: lets the COPY fail, for that
+  // reason.
+  Reply copy_end(const char* refuse);
+
   bool alive() const;
   bool in_transaction() const;
   int server_version() const;
@@ -112,7 +121,10 @@ class Connection {
   Reply last(bool sent);
   std::string connection_error() const;
   // Waits until the next result can be taken without waiting, or the connection was given up.
-  void await_result();
+  void await_result() { await(false); }
+  // Likewise until everything was handed to the network.
+  void await_sent() { await(true); }
+  void await(bool sent);
   bool is_lost(Millis silence);
   Busy ask_backend() const;
   void give_up(std::string why);

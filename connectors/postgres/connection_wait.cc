@@ -64,15 +64,18 @@ void Connection::interrupt() {
   Canceller::request(canceller_);
 }
 
-void Connection::await_result() {
+void Connection::await(bool sent) {
   SteadyTime heard = std::chrono::steady_clock::now();
   SteadyTime looked = heard;
   std::optional<SteadyTime> interrupted;
   looked_lost_ = 0;
-  while (alive() && PQisBusy(conn_.get()) != 0) {
-    pollfd socket{PQsocket(conn_.get()), POLLIN, 0};
+  while (alive()) {
+    const int unsent = PQflush(conn_.get());
+    if (unsent < 0 || (sent ? unsent == 0 : PQisBusy(conn_.get()) == 0)) return;
+    const int events = unsent > 0 ? POLLIN | POLLOUT : POLLIN;
+    pollfd socket{PQsocket(conn_.get()), static_cast<short>(events), 0};
     if (poll(&socket, 1, static_cast<int>(kSlice.count())) > 0) {
-      if (PQconsumeInput(conn_.get()) == 0) return;
+      if (socket.revents != POLLOUT && PQconsumeInput(conn_.get()) == 0) return;
       heard = looked = std::chrono::steady_clock::now();
       looked_lost_ = 0;
       continue;

@@ -93,6 +93,7 @@ Result<PlanWriter::Table*> PlanWriter::table_of(const TableSchema& schema) {
   if (!binding.findings.empty()) return fail(std::move(binding.findings.front()));
   table->rank = rank_of(binding.table_sql());
   table->bound_in = transaction_;
+  table->copying.sql = copy_fresh_sql(binding);
   if (binding.keyed) {
     table->upsert = upsert_statements(binding);
     table->remove = remove_statements(binding);
@@ -131,7 +132,7 @@ Result<PlanWriter::Groups> PlanWriter::group(const sink::TablePlan& plan) {
   for (const PlannedRow& row : plan.rows) {
     switch (row.kind) {
       case Kind::upsert:
-        groups.upserts.push_back(&row);
+        (row.fresh ? groups.fresh : groups.upserts).push_back(&row);
         break;
       case Kind::partial:
         groups.partials[present_mask(row.row)].push_back(&row);
@@ -222,22 +223,32 @@ Status PlanWriter::write_rest(Groups& groups) {
     }
     TRY(run_rows(table, known->second, rows));
   }
+  TRY_ASSIGN(const bool copied, copy_rows(table, groups.fresh));
+  if (!copied) {
+    Rows& rows = groups.upserts;
+    rows.insert(rows.end(), groups.fresh.begin(), groups.fresh.end());
+    std::sort(rows.begin(), rows.end());  // the plan's order
+  }
   return run_rows(table, table.upsert, groups.upserts);
 }
 
 // In order, runs of inserts in bulk.
 Status PlanWriter::write_whole_rows(Table& table, const sink::TablePlan& plan) {
   Rows inserts;
+  const auto append = [&]() -> Status {
+    TRY_ASSIGN(const bool copied, copy_rows(table, inserts));
+    return copied ? Status() : run_rows(table, table.append, inserts);
+  };
   for (const PlannedRow& row : plan.rows) {
     if (row.kind == Kind::append) {
       inserts.push_back(&row);
       continue;
     }
-    TRY(run_rows(table, table.append, inserts));
+    TRY(append());
     inserts.clear();
     TRY(write_whole_row(table, row));
   }
-  return run_rows(table, table.append, inserts);
+  return append();
 }
 
 Status PlanWriter::write_whole_row(Table& table, const PlannedRow& row) {

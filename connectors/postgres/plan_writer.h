@@ -1,7 +1,8 @@
 // PlanWriter: carries one BatchPlan out as bulk statements, in an order that foreign keys accept.
 //
 //   truncate -> moves (parents first) -> removes (children first) -> upserts, updates, whole rows
-//   (parents first). Cycles of foreign keys go in any order; deferrable ones are deferred anyway.
+//   (parents first; rows that are new at the source by COPY). Cycles of foreign keys go in any
+//   order; deferrable ones are deferred anyway.
 //
 // When the target rejects a row, the plan is written once more `carefully`: every statement in a
 // savepoint, halved where it fails, until one row is left to name.
@@ -17,6 +18,7 @@
 #include "connectors/postgres/array_literal.h"
 #include "connectors/postgres/binding.h"
 #include "connectors/postgres/connection.h"
+#include "connectors/postgres/copy_writer.h"
 #include "connectors/postgres/statements.h"
 #include "relay/sink/target.h"
 
@@ -26,7 +28,7 @@ class PlanWriter {
  public:
   // `connection` and `tables` outlive the writer.
   PlanWriter(Connection& connection, const std::vector<sink::TableMapping>& tables)
-      : connection_(connection), tables_(tables) {}
+      : connection_(connection), tables_(tables), copier_(connection) {}
 
   // REQUIRES: no transaction is open yet.
   void begin(uint32_t epoch);
@@ -42,8 +44,15 @@ class PlanWriter {
   void forget_later() { forget_next_ = true; }
 
  private:
+  // When rows that are new at the source go by COPY: docs/decisions/0012.
+  struct Copying {
+    std::string sql;       // empty: never; its columns are the binding's outputs, and the version
+    unsigned skip = 0;     // so many bulk writes go without
+    unsigned penalty = 0;  // grows with each COPY in vain
+  };
   struct Table {
     Binding binding;
+    Copying copying;
     size_t rank = 0;        // parents have smaller ranks
     uint64_t bound_in = 0;  // the transaction
     RowStatements upsert, remove, append;
@@ -55,7 +64,7 @@ class PlanWriter {
   struct Groups {
     Table* table = nullptr;
     const sink::TablePlan* plan = nullptr;
-    Rows upserts, removes;
+    Rows fresh, upserts, removes;
     std::unordered_map<std::string, Rows> partials, moves;
   };
   struct Failed {
@@ -75,6 +84,10 @@ class PlanWriter {
   Status write_whole_rows(Table& table, const sink::TablePlan& plan);
   Status write_whole_row(Table& table, const sink::PlannedRow& row);
 
+  // Writes rows that are new at the source by COPY. False: nothing was written, they are to go by
+  // the statement that knows what to do with rows that are there.
+  Result<bool> copy_rows(Table& table, RowSpan rows);
+  bool put_rows(const Table& table, RowSpan rows);
   Status run_rows(Table& table, const RowStatements& statements, RowSpan rows);
   Attempt run_chunk(Table& table, const RowStatements& statements, RowSpan rows);
   Attempt run_halves(Table& table, const RowStatements& statements, RowSpan rows);
@@ -103,6 +116,7 @@ class PlanWriter {
   bool forget_next_ =
       false;  // stale: forget at the next transaction (bindings are in use until then)
   std::vector<ArrayLiteral> arrays_;
+  CopyWriter copier_;
 };
 
 }  // namespace millrace::postgres

@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "connectors/postgres/copy_writer.h"
 #include "connectors/postgres/rows_sql.h"
 #include "relay/base/mutation.h"
 
@@ -229,6 +230,17 @@ RowStatements append_statements(const Binding& binding) {
                   (overriding ? " OVERRIDING SYSTEM VALUE" : "") + " SELECT " + join(values, ", ") +
                   " FROM " + from + (shape.filter ? " WHERE e.w" : "");
   return out;
+}
+
+std::string copy_fresh_sql(const Binding& binding) {
+  const bool sql = std::any_of(binding.outputs.begin(), binding.outputs.end(),
+                               [](const Output& output) { return output.source < 0; });
+  if (sql || has_where(binding)) return {};
+  std::vector<std::string> columns;
+  for (const Output& output : binding.outputs) columns.push_back(quote_identifier(output.column));
+  if (binding.keyed) columns.emplace_back(kVersionColumn);
+  return fmt::format("SAVEPOINT {0}; {1}; RELEASE SAVEPOINT {0}", kCopySavepoint,
+                     copy_sql(binding.table_sql(), columns));
 }
 
 Result<RowStatements> partial_statements(const Binding& binding, const Present& present) {

@@ -15,6 +15,8 @@
 
 namespace millrace::postgres {
 
+inline constexpr const char* kCopySavepoint = "millrace_copy";
+
 // What writing one group of rows takes, in this order.
 struct RowStatements {
   std::optional<Statement> filter;  // removes rows that `where` does not let through
@@ -26,6 +28,10 @@ struct RowStatements {
 RowStatements upsert_statements(const Binding& binding);
 RowStatements remove_statements(const Binding& binding);
 RowStatements append_statements(const Binding& binding);
+// The COPY that may stand for either where no row is in the way, inside the savepoint
+// kCopySavepoint; columns are the outputs and, with a key, the version. Empty where SQL of the
+// mapping is to see the rows.
+std::string copy_fresh_sql(const Binding& binding);
 // Errors: bad_data when an expression mixes values that the change has with values that it has not.
 Result<RowStatements> partial_statements(const Binding& binding, const Present& present);
 // Full rows need not be in the target: an upsert must follow.

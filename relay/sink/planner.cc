@@ -47,7 +47,9 @@ Status Planner::add(const Change& change) {
   if (tables_[table].key_columns.empty()) return add_whole(tables_[table], change);
   switch (change.op) {
     case Op::insert: {
+      const size_t known = entries_.size();
       Entry& entry = find_or_add(table, change.after);
+      if (entries_.size() > known) entry.fresh = true;
       entry.present = true;
       entry.row = change.after;
       entry.origin = {};
@@ -305,6 +307,8 @@ void Planner::flush() {
       row.before = entry.origin;
     } else if (has_unchanged(entry.row)) {
       row.kind = PlannedRow::Kind::partial;
+    } else {
+      row.fresh = entry.fresh;
     }
     rows[entry.table].rows.push_back(row);
   }

@@ -52,7 +52,8 @@ class Planner {
     uint32_t slot = 0;
     uint32_t hash = 0;
     bool present = false;
-    Row key;  // any row that holds the key's columns
+    bool fresh = false;  // the first change was an insert
+    Row key;             // any row that holds the key's columns
     Row row;
     Row origin;  // a row with the key under which the target held it before the plan; empty: it did
                  // not

@@ -65,6 +65,9 @@ struct PlannedRow {
   Row row;
   Row before;         // replace_whole: the old row; move: a row that holds the old key
   Position position;  // of the last change collapsed into it: its version
+  // upsert: the plan's first change of the key was an insert. So nothing stood under the key,
+  // unless the target has seen more than the plan begins with: a replay, a copy, another writer.
+  bool fresh = false;
 };
 
 // All planned rows of one table in one batch. For keyed tables keys are distinct and the order of
