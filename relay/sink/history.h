@@ -24,7 +24,8 @@
 
 namespace millrace::sink {
 
-// Values of the key's columns, in the key's order, as Postgres text; never NULL.
+// Values of the key's columns, in the order in which the table has them (not the index), as
+// Postgres text under the settings of the stream's session (ISO, UTC, …); never NULL.
 using KeyText = std::vector<std::string>;
 
 // Persisted by its name: to_string().
@@ -83,7 +84,8 @@ struct Chunk {
   std::optional<KeyText> first_key, last_key;  // of `rows`; nullopt: no row
   std::vector<KeyText> absent;                 // JobKind::keys: asked for, and not in the source
   bool last = false;                           // the job ends with it
-  Lsn seen_until;  // last: an end of WAL taken after its snapshot; becomes consistent_at
+  Lsn seen_until;  // last: an end of WAL taken after its snapshot, and after the last answer of
+                   // RowSource, which may be newer; becomes consistent_at
 };
 
 // Reads the source on the target's behalf: a partial update may be the first that is heard of a
@@ -114,11 +116,14 @@ class HistoryBox {
 
   // The applier's, between two transactions of the stream.
   // Which tables have an open job: from here on their deletes leave tombstones, and partial updates
-  // of rows that are not there yet are completed from `rows`. With none, tombstones are dropped.
+  // of rows that are not there yet are completed from `rows`; so are those of rows that a job with
+  // `replace` has still to reach. Tombstones of other tables are dropped.
   // `rows` outlives the target's use of it. Durable before it returns.
   virtual Status watch(std::span<const std::string> tables, RowSource* rows) = 0;
-  // The job runs: floor, until and rows_estimated become what `job` has.
+  // A waiting job runs: floor, until and rows_estimated become what `job` has.
+  // Errors: negative when it waits no more.
   virtual Status start_job(const CopyJob& job) = 0;
+  // REQUIRES: applied() was read, or a transaction committed, since the session began.
   // One target transaction: the rows that the target does not have newer ones of, and the job's
   // progress. False: void, because the job was stopped or restarted since; nothing was written.
   // Errors: bad_data names table and key; retryable (read jobs() to know whether it happened);
