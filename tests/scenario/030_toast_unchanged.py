@@ -109,6 +109,8 @@ def test_large_arrays_and_other_types(world, sql_type):
         "tsvector": "select string_agg(md5(g::text), ' ')::tsvector from generate_series(1, 2000) g",
         "int4multirange": "select range_agg(int4range(g * 10, g * 10 + 5)) from generate_series(1, 2000) g",
     }[sql_type]
+    if "multirange" in sql_type and min(int(s.one("show server_version_num")) for s in (world.source, world.target)) < 140000:
+        pytest.skip("Postgres 13 has no multiranges")
     relay = stream_of(world, ["public.a"],
                       f"create table public.a (id int primary key, v {sql_type}, n int)")
     # Stored out of line without compression: really left out of the WAL by an update.

@@ -229,7 +229,10 @@ Status create_topics(Client& client, const std::vector<TopicSpec>& topics) {
   const auto* result = rd_kafka_event_CreateTopics_result(event.get());
   const auto** results = rd_kafka_CreateTopics_result_topics(result, &count);
   for (size_t i = 0; i < count; i++) TRY(check_created(client, *results[i]));
-  for (const TopicSpec& topic : made) TRY(wait_known(client, topic));
+  for (const TopicSpec& topic : made) {
+    TRY(wait_known(client, topic));
+    TRY(wait_for_leaders(client, topic.name, topic.partitions, Millis(kAdminWaitMs)));
+  }
   return {};
 }
 

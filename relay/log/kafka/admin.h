@@ -11,7 +11,7 @@
 
 namespace millrace::log::kafka {
 
-// Creates the topics that are missing, and waits until the brokers know them.
+// Creates the topics that are missing, and waits until the brokers know and serve them.
 Status create_topics(Client& client, const std::vector<TopicSpec>& topics);
 // Each must exist; the manifest topic has one partition; whole ranges are kept and large records
 // taken. `just_made`: brokers that have not heard of one yet are given time.
