@@ -7,7 +7,8 @@
 //            that the server's window fills
 //   decode   Millrace's own: Replication, Decoder, CatchUpPace, and nothing behind them
 //   embedded Millrace's capture into an embedded log, synced; LOG is its folder, made and removed
-//   kafka    Millrace's capture into Kafka; LOG is the brokers. Its manifest topic stays
+//   kafka    Millrace's capture into Kafka; LOG is the brokers, and after each ; a setting
+//            KEY=VALUE of librdkafka. The manifest topic stays
 //
 // Prints one line of JSON: {"mode", "seconds" from START_REPLICATION (capture: from connecting)
 // until END_LSN was reached, "first_s" of them until the first data, "rows", "transactions",

@@ -1,6 +1,7 @@
 // The modes of bench_readers that publish: Capture as `millrace run` has it, over a log of its own.
 #include <filesystem>
 #include <memory>
+#include <sstream>
 
 #include <fmt/format.h>
 #include <unistd.h>
@@ -25,7 +26,13 @@ std::unique_ptr<log::Log> open(const Job& job, const std::string& name) {
     return need(log::open_embedded(options));
   }
   log::KafkaOptions options;
-  options.brokers = job.log;
+  std::istringstream words(job.log);
+  std::getline(words, options.brokers, ';');
+  for (std::string setting; std::getline(words, setting, ';');) {
+    const size_t equals = setting.find('=');
+    if (equals == std::string::npos) give_up("expected KEY=VALUE, found " + setting);
+    options.passthrough[setting.substr(0, equals)] = setting.substr(equals + 1);
+  }
   options.manifest_topic = name + ".manifests";
   options.replication_factor = 1;
   options.memory_bytes = kMemory;
