@@ -5,7 +5,6 @@ the rows into the target. `stages()` is CPU seconds by who spent them.
 """
 import json
 import subprocess
-import time
 from pathlib import Path
 
 from support.children import ROOT, Child
@@ -17,6 +16,7 @@ from . import meters
 class Contender:
     name = title = ""
     reads_only = False  # nothing arrives in the target
+    needs_target = True
     broker = False
 
     def __init__(self, bench, source, target, tables, label):
@@ -37,8 +37,11 @@ class Contender:
     def slot_name(self):
         return self.label
 
+    def walsender_pid(self):
+        return self.bench.source.one("select active_pid from pg_replication_slots where slot_name = %s", (self.slot_name(),))
+
     def walsender(self):
-        pid = self.bench.source.one("select active_pid from pg_replication_slots where slot_name = %s", (self.slot_name(),))
+        pid = self.walsender_pid()
         return {"walsender": meters.threads_cpu(pid)} if pid else {}
 
     def arrived(self, _end_lsn):
@@ -52,6 +55,7 @@ class Contender:
 class Native(Contender):
     """CREATE SUBSCRIPTION: the walsender and one apply worker."""
     name, title = "native", "Postgres' own"
+    copy_data = "false"
     pid = None
 
     def __init__(self, *arguments, config=None):
@@ -59,7 +63,8 @@ class Native(Contender):
         self.source.execute(f"create publication {self.label} for table {', '.join(self.tables)}")
         self.source.execute("select pg_create_logical_replication_slot(%s, 'pgoutput')", (self.label,))
         self.target.execute(f"create subscription {self.label} connection '{self.source.dsn()}' publication {self.label} "
-                            f"with (create_slot = false, slot_name = '{self.label}', copy_data = false, enabled = false)")
+                            f"with (create_slot = false, slot_name = '{self.label}', copy_data = {self.copy_data}, "
+                            "enabled = false)")
 
     def start(self):
         self.target.execute(f"alter subscription {self.label} enable")
@@ -171,12 +176,13 @@ class CaptureEmbedded(Millrace):
 class Reader(Contender):
     """bench_readers: libpq and the slot, nothing behind it. eager: the usual loop; lagging: lets its window fill."""
     name, title, reads_only, mode = "eager", "bare reader, eager", True, "eager"
+    needs_target = False
 
     def __init__(self, *arguments, config=None):
         super().__init__(*arguments)
         self.source.execute(f"create publication {self.label} for table {', '.join(self.tables)}")
         self.source.execute("select pg_create_logical_replication_slot(%s, 'pgoutput')", (self.label,))
-        self.child, self.seen, self.looked = None, {}, 0.0
+        self.child, self.seen, self.sender = None, {}, None
 
     def start(self):
         self.output = self.bench.folder / f"{self.label}.json"
@@ -188,9 +194,10 @@ class Reader(Contender):
         return [self.child.pid] if self.child and self.child.running() else []
 
     def notice(self):
-        if time.monotonic() - self.looked > 0.1:
-            self.looked = time.monotonic()
-            self.seen = self.walsender() or self.seen
+        """It ends by itself, and its walsender with it: what that had used is seen a moment before."""
+        self.sender = self.sender or self.walsender_pid()
+        if used := self.sender and meters.threads_cpu(self.sender):
+            self.seen = {"walsender": used}
 
     def stages(self):
         return self.seen  # its own are in its JSON

@@ -1,7 +1,7 @@
 """Debezium on Kafka Connect, to Kafka and on by its JDBC sink: optional (`--peers`), fetched once by Maven.
 
-One standalone worker, set for speed: batches of 8192, a queue of 32768, polls of 10 ms, lz4, ParallelGC. Its clocks, of time
-and of CPU, start with its first record in the broker: how a JVM starts and finds plugins is not what is compared.
+One standalone worker, set for speed: batches of 8192, a queue of 32768, polls of 10 ms, lz4, ParallelGC. Its clocks, of
+time and of CPU, start with its first record in the broker: how a JVM starts and finds plugins is not what is compared.
 """
 import subprocess
 import tarfile

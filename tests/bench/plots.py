@@ -29,7 +29,7 @@ def save(figure, path):
 
 def throughput(selection, path):
     """A group of bars a work, one bar a contender; the whisker is from the slowest to the fastest round."""
-    works = selection.works("throughput")
+    works = tables.works(selection)
     names = [n for n in tables.ENDS if n in selection.contenders("throughput")]
     if not works or not names:
         return None
@@ -50,7 +50,7 @@ def throughput(selection, path):
 
 def latency(selection, path):
     """One panel a rate: how many of the rows were visible after so long."""
-    works = selection.works("latency")
+    works = tables.rated(selection)
     if not works:
         return None
     figure, panels = pyplot().subplots(1, len(works), figsize=(WIDTH, HEIGHT), sharey=True, squeeze=False)

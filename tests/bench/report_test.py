@@ -2,14 +2,16 @@
 
 recorded.jsonl is a run of `--quick` (its figures mean nothing); the figures that are checked here are made by hand.
 """
+import os
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bench import latency, page, run, tables, targets  # noqa: E402
+from bench import latency, meters, page, run, tables, targets  # noqa: E402
 from bench.results import Results, Selection  # noqa: E402
 
 RECORDED = Path(__file__).parent / "recorded.jsonl"
@@ -30,7 +32,7 @@ def recorded():
 
 def test_every_block_of_a_whole_run_has_its_place_in_the_page(recorded):
     blocks = tables.blocks(recorded)
-    assert set(blocks) == {"targets", "ends", "reading", "costs", "memory", "latency", "idle", "growth"}
+    assert set(blocks) == {"targets", "ends", "reading", "costs", "memory", "latency", "idle", "growth", "history"}
     written = page.with_blocks(page.PAGE.read_text(), blocks)
     for body in blocks.values():
         assert body in written
@@ -72,6 +74,12 @@ def test_median_spread_and_ratio():
     assert "100 ±10 % (0.50×)" in tables.rates(selection, tables.ENDS, "native")
 
 
+def test_what_one_contender_did_not_do_is_an_empty_cell():
+    table = tables.rates(Selection([line("rows100", "native", 1), line("rows100", "embedded", 1),
+                                    line("tpcb", "embedded", 1)]), tables.ENDS, "native")
+    assert {row.count("|") for row in table.splitlines()} == {4}, table
+
+
 def rows_of(lines):
     return {(what, to): (measured, said) for what, to, measured, _, _, said in targets.ratio_rows(Selection(lines))}
 
@@ -107,6 +115,28 @@ def test_the_page_is_made_of_whole_runs_only(tmp_path):
 def test_percentiles():
     found = latency.percentiles([float(n) for n in range(1000, 0, -1)])
     assert (found["50"], found["99"], found["100"]) == (501, 991, 1000)
+
+
+def test_meters_see_this_process():
+    def spin(until):
+        while time.monotonic() < until:
+            pass
+    pid, before = os.getpid(), meters.process_cpu(os.getpid())
+    sampler = meters.Sampler(lambda: [pid], lambda p: meters.status_kb(p, "VmRSS")).start()
+    spin(time.monotonic() + 0.3)
+    assert meters.process_cpu(pid) > before
+    assert meters.threads_cpu(pid) > 0.05
+    assert set(meters.by_stage(pid)) == {"other"}, "no thread here has a stage's name"
+    assert sampler.stop().peak_mb >= meters.own_kb(pid) / 1024 > 1
+    assert meters.process_cpu(2**22 + 1) == 0 and meters.thread_cpu(2**22 + 1) == {}, "a process that is gone"
+    assert meters.loopback_bytes() > 0
+
+
+def test_threads_belong_to_stages(monkeypatch):
+    monkeypatch.setattr(meters, "thread_cpu", lambda _: {"capture": 1.0, "feedback": 0.5, "log writer": 2.0,
+                                                         "rdk:broker1": 3.0, "rocksdb:low0": 1.0, "apply": 4.0, "admin": 0.25})
+    monkeypatch.setattr(meters, "process_cpu", lambda _: 12.0)
+    assert meters.by_stage(1) == {"capture": 1.5, "log": 6.0, "apply": 4.0, "other": 0.5}
 
 
 def test_sizes_follow_the_options():

@@ -16,11 +16,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bench import contenders, growth, idle, latency, peers, tables, throughput, work  # noqa: E402
+from bench import contenders, growth, history, idle, latency, peers, tables, throughput, work  # noqa: E402
 from bench.results import FILE, Results  # noqa: E402
 from bench.servers import Bench, machine  # noqa: E402
 
-SECTIONS = ["throughput", "latency", "idle", "growth"]
+SECTIONS = ["throughput", "latency", "idle", "growth", "history"]
 LATENCY_RATES = [100, 1000, 5000]
 
 
@@ -113,6 +113,9 @@ class Run:
         kinds = self.options.growth or list(growth.MARKS)
         growth.run(self.bench, self.sizes.growth_rows, kinds, self.classes(contenders.MAIN), self.record,
                    rounds=self.sizes.slow_rounds, marks_max=2 if self.options.quick else None)
+
+    def history(self):
+        history.run(self.bench, self.sizes.rows, self.classes(contenders.MAIN), self.sizes.slow_rounds, self.record)
 
 
 def main():

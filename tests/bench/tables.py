@@ -27,7 +27,7 @@ def line(record):
     if record["section"] == "idle":
         return what + f"{record['cpu_percent']:.2f} % of a core, {record['rss_mb']:.0f} MB"
     cpu = sum(record["cpu_s_per_million"].values())
-    return what + f"{record['rate']:,.0f}/s, {record['peak_mb']:.0f} MB, all together {cpu:.1f} CPU s a million"
+    return what + f"{record['rate']:,.0f}/s, {number(record['peak_mb'])} MB, all together {cpu:.1f} CPU s a million"
 
 
 def markdown(head, rows):
@@ -49,13 +49,18 @@ def sorted_names(found, names):
     return [name for name in names if name in found]
 
 
+def works(selection):
+    """Of throughput, in the order in which they are made, whichever was measured again since."""
+    return sorted_names(selection.works("throughput"), WORKS)
+
+
 def rates(selection, names, yardstick):
     found = selection.contenders("throughput")
     columns = sorted_names(found, names)
     if not columns:
         return None
     rows = []
-    for one in selection.works("throughput"):
+    for one in works(selection):
         cells = []
         for name in columns:
             median = selection.median("throughput", one, name, "rate")
@@ -94,8 +99,13 @@ def costs(selection, one="rows100"):
 def memory(selection):
     columns = sorted_names(selection.contenders("throughput"), ENDS)
     rows = [[WORKS[one].title, *[number(selection.median("throughput", one, name, "peak_mb")) for name in columns]]
-            for one in selection.works("throughput")]
+            for one in works(selection)]
     return markdown(["peak memory, MB", *[TITLES[name] for name in columns]], rows) if columns else None
+
+
+def rated(selection):
+    """Of latency, by rate."""
+    return sorted(selection.works("latency"), key=lambda one: selection.first("latency", one)["rate_asked"])
 
 
 def latencies(selection):
@@ -103,7 +113,7 @@ def latencies(selection):
     if not columns:
         return None
     rows = []
-    for one in selection.works("latency"):
+    for one in rated(selection):
         rate = selection.first("latency", one)["rate_asked"]
         made = [f"{selection.median('latency', one, name, 'rate_made'):,.0f}" for name in columns
                 if selection.median("latency", one, name, "rate_made")]
@@ -146,6 +156,16 @@ def growths(selection):
     return "\n\n".join(out) or None
 
 
+def histories(selection):
+    columns = sorted_names(selection.contenders("history"), ORDER)
+    if not columns:
+        return None
+    cells = [f"{selection.median('history', 'history', name, 'rate'):,.0f} / "
+             f"{selection.median('history', 'history', name, 'peak_mb'):.0f}" for name in columns]
+    rows = selection.first("history")["rows"]
+    return markdown(["", *[TITLES[name] for name in columns]], [[f"{rows:,} rows copied, rows/s / MB", *cells]])
+
+
 def target_rows(selection):
     def ratio(value):
         return "" if value is None else f"{value:.2f}×"
@@ -162,8 +182,8 @@ def blocks(selection):
     """{block of the page: its Markdown}; a block whose section was not measured is not there."""
     made = {"ends": rates(selection, ENDS, "native"), "reading": rates(selection, READING, "eager"),
             "costs": costs(selection), "memory": memory(selection), "latency": latencies(selection),
-            "idle": idles(selection), "growth": growths(selection)}
-    sections = {"latency": "latency", "idle": "idle", "growth": "growth"}
+            "idle": idles(selection), "growth": growths(selection), "history": histories(selection)}
+    sections = {"latency": "latency", "idle": "idle", "growth": "growth", "history": "history"}
     found = {}
     for name, body in made.items():
         if body:

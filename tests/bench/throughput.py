@@ -19,12 +19,10 @@ class Prepared:
         self.bench, self.work = bench, work
         self.source, self.template = bench.databases()
         work.prepare(self.source, self.template)
-        self.targets = []
         self.queue = []  # (round, contender) in the order in which they run
         for number in range(rounds):
             for kind in classes:
-                target = bench.copy_of(self.template)
-                self.targets.append(target)
+                target = bench.copy_of(self.template) if kind.needs_target else None
                 label = f"bench{bench.number()}"
                 self.queue.append((number, kind(bench, self.source, target, work.tables, label, config=config)))
         work.change(self.source)
@@ -34,7 +32,7 @@ class Prepared:
         self.sums = {}
 
     def close(self):
-        self.bench.drop(self.source, self.template, *self.targets)
+        self.bench.drop(self.source, self.template)
 
     def assert_same(self, target):
         """compare.assert_same, with the source's sums taken once."""
@@ -76,13 +74,13 @@ def drain(prepared, contender):
     peak_mb = max(sampler.peak_mb, contender.peak_kb() / 1024)
     own = contender.finished()
     if own:
-        seconds, stages["reader"] = own["seconds"], own["cpu_s"]
+        seconds, stages["reader"], peak_mb = own["seconds"], own["cpu_s"], None
     if not contender.reads_only:
         prepared.assert_same(contender.target)
     own_cpu = sum(v for name, v in stages.items() if name not in ("walsender", "target", "broker"))
-    return {"rate": changes / seconds, "seconds": seconds, "own_cpu": own_cpu / changes * 1e6, "peak_mb": peak_mb, "wire_bytes_a_change": wire / changes,
-            "stream_bytes_a_change": own["bytes"] / changes if own else None,
+    return {"rate": changes / seconds, "seconds": seconds, "own_cpu": own_cpu / changes * 1e6, "peak_mb": peak_mb,
             "cpu_s_per_million": {name: value / changes * 1e6 for name, value in stages.items()},
+            "wire_bytes_a_change": wire / changes, "stream_bytes_a_change": own["bytes"] / changes if own else None,
             "memory": sampler.thinned()}
 
 
@@ -94,6 +92,8 @@ def run(bench, works, classes, rounds, record, *, section="throughput", config=N
         for number, contender in prepared.queue:
             figures = drain(prepared, contender)
             contender.stop()
+            if contender.target:
+                bench.target.drop_database(contender.target)
             record({"section": section, "work": work.name, "contender": contender.name, "round": number,
                     "changes": work.changes, **work.columns, **figures})
         prepared.close()
