@@ -6,6 +6,8 @@
 
 #include <fmt/format.h>
 
+#include "connectors/postgres/jobs.h"
+
 namespace millrace::postgres {
 
 using sink::PlannedRow;
@@ -54,6 +56,7 @@ Status PlanWriter::write(const sink::BatchPlan& plan, bool in_order, bool carefu
   in_order_ = in_order;
   careful_ = careful;
   wants_care_ = false;
+  completed_.clear();
   TRY(load_ranks());
   if (!plan.truncate.empty()) TRY(truncate(plan));
   std::vector<Groups> tables;
@@ -95,8 +98,9 @@ Result<PlanWriter::Table*> PlanWriter::table_of(const TableSchema& schema) {
   table->bound_in = transaction_;
   table->copying.sql = copy_fresh_sql(binding);
   if (binding.keyed) {
-    table->upsert = upsert_statements(binding);
-    table->remove = remove_statements(binding);
+    if (watch_.tables.contains(display_name(schema))) table->watched = scope_of(schema);
+    table->upsert = upsert_statements(binding, watched(*table));
+    table->remove = remove_statements(binding, watched(*table));
   } else {
     table->append = append_statements(binding);
     table->remove_whole = remove_whole_statement(binding);
@@ -171,6 +175,8 @@ Status PlanWriter::truncate(const sink::BatchPlan& plan) {
               .at(table->binding.display()));
     }
     names.insert(table->binding.table_sql());
+    // What was copied goes too, and what was read before must not come back.
+    if (table->watched) TRY(restart_jobs(connection_, watch_.pipeline, display_name(*schema)));
   }
   std::string list;
   for (const std::string& name : names) list += (list.empty() ? "" : ", ") + name;
@@ -190,7 +196,7 @@ Status PlanWriter::write_moves(Groups& groups) {
   const bool fixed = std::any_of(outputs.begin(), outputs.end(), [](const Output& output) {
     return output.key && output.identity_always;
   });
-  for (const auto& [mask, rows] : groups.moves) {
+  for (auto& [mask, rows] : groups.moves) {
     if (is_full(mask)) groups.upserts.insert(groups.upserts.end(), rows.begin(), rows.end());
     if (fixed && is_full(mask)) continue;  // the old key is removed, the new one inserted
     if (fixed) {
@@ -204,9 +210,10 @@ Status PlanWriter::write_moves(Groups& groups) {
     }
     auto known = table.move.find(mask);
     if (known == table.move.end()) {
-      TRY_ASSIGN(auto statements, move_statements(table.binding, present_of(mask)));
+      TRY_ASSIGN(auto statements, move_statements(table.binding, present_of(mask), watched(table)));
       known = table.move.emplace(mask, std::move(statements)).first;
     }
+    TRY(complete(groups, known->second, rows));
     TRY(run_rows(table, known->second, rows));
   }
   return {};
@@ -215,12 +222,14 @@ Status PlanWriter::write_moves(Groups& groups) {
 Status PlanWriter::write_rest(Groups& groups) {
   Table& table = *groups.table;
   if (!table.binding.keyed) return write_whole_rows(table, *groups.plan);
-  for (const auto& [mask, rows] : groups.partials) {
+  for (auto& [mask, rows] : groups.partials) {
     auto known = table.partial.find(mask);
     if (known == table.partial.end()) {
-      TRY_ASSIGN(auto statements, partial_statements(table.binding, present_of(mask)));
+      TRY_ASSIGN(auto statements,
+                 partial_statements(table.binding, present_of(mask), watched(table)));
       known = table.partial.emplace(mask, std::move(statements)).first;
     }
+    TRY(complete(groups, known->second, rows));
     TRY(run_rows(table, known->second, rows));
   }
   TRY_ASSIGN(const bool copied, copy_rows(table, groups.fresh));

@@ -10,7 +10,10 @@
 // One thread. What it knows of the target's tables is read at first use and kept until forget().
 #pragma once
 
+#include <deque>
+#include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -19,16 +22,26 @@
 #include "connectors/postgres/binding.h"
 #include "connectors/postgres/connection.h"
 #include "connectors/postgres/copy_writer.h"
+#include "connectors/postgres/history_statements.h"
 #include "connectors/postgres/statements.h"
 #include "relay/sink/target.h"
 
 namespace millrace::postgres {
 
+// What open jobs ask of the stream's writes (relay/sink/history.h).
+struct Watch {
+  std::string pipeline;
+  // Source tables by display_name; the floor of a job that replaces rows, 0/0 where none does.
+  std::map<std::string, Lsn> tables;
+  sink::RowSource* rows = nullptr;  // null: a row that is not there can not be completed
+};
+
 class PlanWriter {
  public:
-  // `connection` and `tables` outlive the writer.
-  PlanWriter(Connection& connection, const std::vector<sink::TableMapping>& tables)
-      : connection_(connection), tables_(tables), copier_(connection) {}
+  // All of them outlive the writer. After a change of `watch`: forget().
+  PlanWriter(Connection& connection, const std::vector<sink::TableMapping>& tables,
+             const Watch& watch)
+      : connection_(connection), tables_(tables), watch_(watch), copier_(connection) {}
 
   // REQUIRES: no transaction is open yet.
   void begin(uint32_t epoch);
@@ -44,6 +57,8 @@ class PlanWriter {
   void forget_later() { forget_next_ = true; }
 
  private:
+  friend class ChunkWriter;  // rows of history: the same tables, statements and errors
+
   // When rows that are new at the source go by COPY: docs/decisions/0012.
   struct Copying {
     std::string sql;       // empty: never; its columns are the binding's outputs, and the version
@@ -58,6 +73,8 @@ class PlanWriter {
     RowStatements upsert, remove, append;
     Statement remove_whole, replace_whole, passes;
     std::unordered_map<std::string, RowStatements> partial, move;  // by present columns
+    std::optional<Watched> watched;                                // it has an open job
+    std::optional<ChunkPlan> chunks;                               // made at first use
   };
   using Rows = std::vector<const sink::PlannedRow*>;
   using RowSpan = std::span<const sink::PlannedRow* const>;
@@ -66,6 +83,11 @@ class PlanWriter {
     const sink::TablePlan* plan = nullptr;
     Rows fresh, upserts, removes;
     std::unordered_map<std::string, Rows> partials, moves;
+  };
+  struct Completed {
+    sink::PlannedRow planned;
+    std::vector<Value> values;
+    std::deque<std::string> texts;
   };
   struct Failed {
     Failure failure = Failure::other;
@@ -79,6 +101,13 @@ class PlanWriter {
   Result<Groups> group(const sink::TablePlan& plan);
   Status truncate(const sink::BatchPlan& plan);
 
+  const Watched* watched(const Table& table) const {
+    return table.watched ? &*table.watched : nullptr;
+  }
+  Watched scope_of(const TableSchema& schema) const;
+  // Takes from `rows` those that are not in the target yet, and makes upserts of them with what
+  // the source has now; plan_writer_complete.cc.
+  Status complete(Groups& groups, const RowStatements& statements, Rows& rows);
   Status write_moves(Groups& groups);
   Status write_rest(Groups& groups);
   Status write_whole_rows(Table& table, const sink::TablePlan& plan);
@@ -104,6 +133,8 @@ class PlanWriter {
 
   Connection& connection_;
   const std::vector<sink::TableMapping>& tables_;
+  const Watch& watch_;
+  std::deque<Completed> completed_;                             // of this write
   std::unordered_map<uint64_t, std::unique_ptr<Table>> bound_;  // by fingerprint
   bool ranks_loaded_ = false;
   std::unordered_map<std::string, std::vector<std::string>> parents_;

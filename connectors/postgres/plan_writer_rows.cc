@@ -190,6 +190,8 @@ Error PlanWriter::name_row(const Table& table, const PlannedRow& row, Error erro
   }
   Error named = std::move(error).at(table.binding.display());
   if (!columns.empty()) named = std::move(named).at("key (" + columns + ")=(" + values + ")");
+  // A row of history has no place in the stream.
+  if (row.position.timeline == 0) return named;
   return std::move(named).at("position " + to_string(row.position));
 }
 

@@ -176,6 +176,8 @@ Result<std::vector<std::string>> setup_sql(Connection& connection, const Options
   if (!schema) sql.emplace_back("CREATE SCHEMA IF NOT EXISTS millrace");
   TRY_ASSIGN(const bool table, has_metadata(connection, "applied"));
   if (!table) sql.emplace_back(kAppliedTable);
+  TRY_ASSIGN(auto history, setup_history_sql(connection));
+  sql.insert(sql.end(), history.begin(), history.end());
   if (options.park) {
     TRY_ASSIGN(auto letters, setup_letters_sql(connection));
     sql.insert(sql.end(), letters.begin(), letters.end());
@@ -209,6 +211,7 @@ Result<std::vector<Error>> check_tables(Connection& connection, const Options& o
                                         std::span<const TableSchemaPtr> source_tables) {
   std::vector<Error> findings;
   TRY(check_metadata(connection, findings));
+  TRY(check_history(connection, findings));
   if (options.park) TRY(check_letters(connection, findings));
   for (const TableSchemaPtr& source : source_tables) {
     const sink::TableMapping* mapping = find_mapping(options.tables, *source);
@@ -243,7 +246,7 @@ Result<std::vector<std::string>> teardown_sql(Connection& connection, const Opti
   }
   if (others.ok() && others.rows() > 0) {
     std::vector<std::string> tables{"applied"};
-    for (const char* name : {"parked", "journal"}) {
+    for (const char* name : {"parked", "journal", "progress", "tombstone"}) {
       TRY_ASSIGN(const bool there, has_metadata(connection, name));
       if (there) tables.emplace_back(name);
     }

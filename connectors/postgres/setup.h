@@ -24,6 +24,10 @@ Result<std::vector<Error>> check_tables(Connection& connection, const Options& o
 Result<std::vector<std::string>> setup_letters_sql(Connection& connection);
 Status check_letters(Connection& connection, std::vector<Error>& findings);
 
+// What copying history needs, and the journal.
+Result<std::vector<std::string>> setup_history_sql(Connection& connection);
+Status check_history(Connection& connection, std::vector<Error>& findings);
+
 // The schema goes with the last pipeline.
 Result<std::vector<std::string>> teardown_sql(Connection& connection, const Options& options);
 

@@ -1,4 +1,5 @@
-// Setup, the part that parked rows need: tables parked and journal, and a column of applied.
+// Setup, the part that parked rows need: table parked and a column of applied; and the journal,
+// which setup_history.cc makes.
 #include "connectors/postgres/setup.h"
 
 namespace millrace::postgres {
@@ -31,15 +32,6 @@ constexpr const char* kOldKeyIndex =
     "CREATE INDEX IF NOT EXISTS parked_old_key ON millrace.parked USING hash (old_key) WHERE "
     "old_key IS NOT NULL";
 
-constexpr const char* kJournalTable =
-    "CREATE TABLE IF NOT EXISTS millrace.journal (\n"
-    "  id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,\n"
-    "  at timestamptz NOT NULL DEFAULT clock_timestamp(),\n"
-    "  pipeline text NOT NULL,\n"
-    "  who text NOT NULL,\n"
-    "  what text NOT NULL\n"
-    ")";
-
 constexpr const char* kEditsColumn =
     "ALTER TABLE millrace.applied ADD COLUMN IF NOT EXISTS parked_edits bigint NOT NULL DEFAULT 0";
 
@@ -70,7 +62,6 @@ Result<std::vector<std::string>> setup_letters_sql(Connection& connection) {
       sql.emplace_back(statement);
     }
   }
-  if (!found.journal) sql.emplace_back(kJournalTable);
   if (!found.edits) sql.emplace_back(kEditsColumn);
   return sql;
 }

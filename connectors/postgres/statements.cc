@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "connectors/postgres/copy_writer.h"
+#include "connectors/postgres/history_statements.h"
 #include "connectors/postgres/rows_sql.h"
 #include "relay/base/mutation.h"
 
@@ -20,44 +21,13 @@ bool any_present(const Binding& binding, const std::vector<bool>& needs, const P
   return false;
 }
 
-Present all_present(const Binding& binding) { return Present(binding.source.columns.size(), true); }
-
 Present keys_present(const Binding& binding) {
   Present present;
   for (const Column& column : binding.source.columns) present.push_back(column.in_key);
   return present;
 }
 
-// The guard: a row never takes the place of a newer one.
-std::string guard(const char* version) {
-  if (mutated("no_guard")) return "true";
-  return fmt::format("(t.{} IS NULL OR t.{} < {})", kVersionColumn, kVersionColumn, version);
-}
-
-// t's key equals e's: `prefix` d for the row's key, o for the old one.
-std::string key_matches(const Binding& binding, char prefix) {
-  std::vector<std::string> parts;
-  for (size_t o = 0; o < binding.outputs.size(); ++o) {
-    const Output& output = binding.outputs[o];
-    if (!output.key) continue;
-    parts.push_back(
-        fmt::format("t.{} {} e.{}{}", quote_identifier(output.column), output.equals, prefix, o));
-  }
-  return join(parts, " AND ");
-}
-
 bool has_where(const Binding& binding) { return !binding.mapping.where.empty(); }
-
-Statement filter_statement(const Binding& binding, const Present& present) {
-  Statement statement;
-  RowsShape shape{present};
-  shape.filter = true;
-  shape.lean = true;
-  statement.sql = "DELETE FROM " + binding.table_sql() + " AS t USING " +
-                  rows_sql(binding, shape, statement) + " WHERE " + key_matches(binding, 'd') +
-                  " AND e.w IS NOT TRUE AND " + guard("e.v");
-  return statement;
-}
 
 Statement missing_statement(const Binding& binding, const RowsShape& like, bool move) {
   Statement statement;
@@ -95,7 +65,8 @@ Result<bool> evaluable(const Binding& binding, const std::vector<bool>& needs,
   return false;
 }
 
-Result<RowStatements> update_statements(const Binding& binding, const Present& present, bool move) {
+Result<RowStatements> update_statements(const Binding& binding, const Present& present, bool move,
+                                        const Watched* watched) {
   RowsShape shape{present};
   shape.old_keys = move;
   bool filter_stays = false;
@@ -121,7 +92,7 @@ Result<RowStatements> update_statements(const Binding& binding, const Present& p
   }
   sets.push_back(fmt::format("{} = e.v", kVersionColumn));
   RowStatements out;
-  if (shape.filter && !move) out.filter = filter_statement(binding, present);
+  if (shape.filter && !move) out.filter = filter_statement(binding, present, watched);
   const std::string from = rows_sql(binding, shape, out.write);
   out.write.sql = "UPDATE " + binding.table_sql() + " AS t SET " + join(sets, ", ") + " FROM " +
                   from + " WHERE " + key_matches(binding, move ? 'o' : 'd') + " AND " +
@@ -129,6 +100,10 @@ Result<RowStatements> update_statements(const Binding& binding, const Present& p
   const bool full = std::find(present.begin(), present.end(), false) == present.end();
   // A row that an untouched filter kept out is not missing; a full row is upserted anyway.
   if (!filter_stays && !full) out.missing = missing_statement(binding, shape, move);
+  // It may also be one that was not copied yet.
+  if (watched != nullptr && !full) {
+    out.incomplete = incomplete_statement(binding, *watched, shape, move);
+  }
   return out;
 }
 
@@ -174,42 +149,84 @@ std::string one_whole_row(const Binding& binding, Param::From from, Statement& s
 
 }  // namespace
 
-RowStatements upsert_statements(const Binding& binding) {
-  RowStatements out;
-  RowsShape shape{all_present(binding)};
-  shape.filter = has_where(binding);
-  if (shape.filter) out.filter = filter_statement(binding, shape.present);
-  std::vector<std::string> columns, values, keys, sets;
+Present all_present(const Binding& binding) { return Present(binding.source.columns.size(), true); }
+
+std::string guard(const char* version) {
+  if (mutated("no_guard")) return "true";
+  return fmt::format("(t.{} IS NULL OR t.{} < {})", kVersionColumn, kVersionColumn, version);
+}
+
+std::string key_matches(const Binding& binding, char prefix) {
+  std::vector<std::string> parts;
+  for (size_t o = 0; o < binding.outputs.size(); ++o) {
+    const Output& output = binding.outputs[o];
+    if (!output.key) continue;
+    parts.push_back(
+        fmt::format("t.{} {} e.{}{}", quote_identifier(output.column), output.equals, prefix, o));
+  }
+  return join(parts, " AND ");
+}
+
+Statement filter_statement(const Binding& binding, const Present& present, const Watched* watched) {
+  Statement statement;
+  RowsShape shape{present};
+  shape.filter = true;
+  shape.lean = true;
+  const std::string from = rows_sql(binding, shape, statement);
+  if (watched != nullptr) {
+    statement.sql = tombstones_sql(binding, *watched, from, "e.w IS NOT TRUE");
+  }
+  statement.sql += "DELETE FROM " + binding.table_sql() + " AS t USING " + from + " WHERE " +
+                   key_matches(binding, 'd') + " AND e.w IS NOT TRUE AND " + guard("e.v");
+  return statement;
+}
+
+std::string insert_sql(const Binding& binding, const std::string& from, const std::string& more) {
+  std::vector<std::string> columns, values, keys, conditions;
   bool overriding = false;
   for (size_t o = 0; o < binding.outputs.size(); ++o) {
     const Output& output = binding.outputs[o];
-    const std::string name = quote_identifier(output.column);
-    columns.push_back(name);
+    columns.push_back(quote_identifier(output.column));
     values.push_back(fmt::format("e.d{}", o));
     overriding = overriding || output.identity_always;
-    if (output.key) {
-      keys.push_back(name);
-    } else if (!output.identity_always) {
-      sets.push_back(fmt::format("{0} = excluded.{0}", name));
-    }
+    if (output.key) keys.push_back(columns.back());
   }
   columns.emplace_back(kVersionColumn);
   values.emplace_back("e.v");
-  sets.push_back(fmt::format("{} = excluded.{}", kVersionColumn, kVersionColumn));
+  if (has_where(binding)) conditions.emplace_back("e.w");
+  if (!more.empty()) conditions.push_back(more);
+  return "INSERT INTO " + binding.table_sql() + " AS t (" + join(columns, ", ") + ")" +
+         (overriding ? " OVERRIDING SYSTEM VALUE" : "") + " SELECT " + join(values, ", ") +
+         " FROM " + from + (conditions.empty() ? "" : " WHERE " + join(conditions, " AND ")) +
+         " ON CONFLICT (" + join(keys, ", ") + ") ";
+}
+
+std::string replace_sql(const Binding& binding) {
+  std::vector<std::string> sets;
+  for (const Output& output : binding.outputs) {
+    if (output.key || output.identity_always) continue;
+    sets.push_back(fmt::format("{0} = excluded.{0}", quote_identifier(output.column)));
+  }
+  sets.push_back(fmt::format("{0} = excluded.{0}", kVersionColumn));
+  return "DO UPDATE SET " + join(sets, ", ") + " WHERE " + guard("excluded._millrace");
+}
+
+RowStatements upsert_statements(const Binding& binding, const Watched* watched) {
+  RowStatements out;
+  RowsShape shape{all_present(binding)};
+  shape.filter = has_where(binding);
+  if (shape.filter) out.filter = filter_statement(binding, shape.present, watched);
   const std::string from = rows_sql(binding, shape, out.write);
-  out.write.sql = "INSERT INTO " + binding.table_sql() + " AS t (" + join(columns, ", ") + ")" +
-                  (overriding ? " OVERRIDING SYSTEM VALUE" : "") + " SELECT " + join(values, ", ") +
-                  " FROM " + from + (shape.filter ? " WHERE e.w" : "") + " ON CONFLICT (" +
-                  join(keys, ", ") + ") DO UPDATE SET " + join(sets, ", ") + " WHERE " +
-                  guard("excluded._millrace");
+  out.write.sql = insert_sql(binding, from, "") + replace_sql(binding);
   return out;
 }
 
-RowStatements remove_statements(const Binding& binding) {
+RowStatements remove_statements(const Binding& binding, const Watched* watched) {
   RowStatements out;
   const std::string from = rows_sql(binding, RowsShape{keys_present(binding)}, out.write);
-  out.write.sql = "DELETE FROM " + binding.table_sql() + " AS t USING " + from + " WHERE " +
-                  key_matches(binding, 'd') + " AND " + guard("e.v");
+  if (watched != nullptr) out.write.sql = tombstones_sql(binding, *watched, from, "");
+  out.write.sql += "DELETE FROM " + binding.table_sql() + " AS t USING " + from + " WHERE " +
+                   key_matches(binding, 'd') + " AND " + guard("e.v");
   return out;
 }
 
@@ -243,12 +260,14 @@ std::string copy_fresh_sql(const Binding& binding) {
                      copy_sql(binding.table_sql(), columns));
 }
 
-Result<RowStatements> partial_statements(const Binding& binding, const Present& present) {
-  return update_statements(binding, present, false);
+Result<RowStatements> partial_statements(const Binding& binding, const Present& present,
+                                         const Watched* watched) {
+  return update_statements(binding, present, false, watched);
 }
 
-Result<RowStatements> move_statements(const Binding& binding, const Present& present) {
-  return update_statements(binding, present, true);
+Result<RowStatements> move_statements(const Binding& binding, const Present& present,
+                                      const Watched* watched) {
+  return update_statements(binding, present, true, watched);
 }
 
 Statement remove_whole_statement(const Binding& binding) {

@@ -23,19 +23,38 @@ struct RowStatements {
   Statement write;
   // Set when every row must be there: returns the number (from 1) of one that is not in the target.
   std::optional<Statement> missing;
+  // Of a watched table: returns the numbers of all rows that must be completed before.
+  std::optional<Statement> incomplete;
 };
 
-RowStatements upsert_statements(const Binding& binding);
-RowStatements remove_statements(const Binding& binding);
+struct Watched;  // history_statements.h
+
+// `watched`: what goes leaves a tombstone; null: the table has no open job.
+RowStatements upsert_statements(const Binding& binding, const Watched* watched = nullptr);
+RowStatements remove_statements(const Binding& binding, const Watched* watched = nullptr);
+// The parts that other statements of rows are made of.
+// The guard: a row never takes the place of a newer one.
+std::string guard(const char* version);
+// t's key equals e's: `prefix` d for the row's key, o for the old one.
+std::string key_matches(const Binding& binding, char prefix);
+Present all_present(const Binding& binding);
+Statement filter_statement(const Binding& binding, const Present& present, const Watched* watched);
+// "INSERT INTO … SELECT … FROM e ON CONFLICT (…) "; `more`: conditions besides the filter.
+std::string insert_sql(const Binding& binding, const std::string& from, const std::string& more);
+// "DO UPDATE SET … WHERE guard"
+std::string replace_sql(const Binding& binding);
+
 RowStatements append_statements(const Binding& binding);
 // The COPY that may stand for either where no row is in the way, inside the savepoint
 // kCopySavepoint; columns are the outputs and, with a key, the version. Empty where SQL of the
 // mapping is to see the rows.
 std::string copy_fresh_sql(const Binding& binding);
 // Errors: bad_data when an expression mixes values that the change has with values that it has not.
-Result<RowStatements> partial_statements(const Binding& binding, const Present& present);
+Result<RowStatements> partial_statements(const Binding& binding, const Present& present,
+                                         const Watched* watched = nullptr);
 // Full rows need not be in the target: an upsert must follow.
-Result<RowStatements> move_statements(const Binding& binding, const Present& present);
+Result<RowStatements> move_statements(const Binding& binding, const Present& present,
+                                      const Watched* watched = nullptr);
 
 // One row equal to the old one, in tables without a key. Parameters are scalars, not arrays.
 Statement remove_whole_statement(const Binding& binding);

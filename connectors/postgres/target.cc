@@ -55,6 +55,7 @@ Result<std::unique_ptr<sink::Target>> make_target(Options options) {
 
 Status PostgresTarget::connect() {
   open_ = false;
+  next_.reset();
   if (connection_ && connection_->alive()) {
     if (connection_->in_transaction()) connection_->run("ROLLBACK");
     if (connection_->alive()) return {};
@@ -63,7 +64,7 @@ Status PostgresTarget::connect() {
   TRY_ASSIGN(auto connection, Connection::open(options_));
   const std::lock_guard lock(connection_mutex_);
   connection_ = std::move(connection);
-  writer_ = std::make_unique<PlanWriter>(*connection_, options_.tables);
+  writer_ = std::make_unique<PlanWriter>(*connection_, options_.tables, watch_);
   return {};
 }
 
@@ -81,7 +82,8 @@ Session PostgresTarget::session() const {
 
 Result<std::optional<Applied>> PostgresTarget::applied() {
   TRY(connect());
-  return read_applied();
+  TRY_ASSIGN(stands_, read_applied());
+  return stands_;
 }
 
 Result<std::optional<Applied>> PostgresTarget::read_applied() {
@@ -206,30 +208,41 @@ Status PostgresTarget::add_columns(const TableSchema& shape) {
   return {};
 }
 
-Status PostgresTarget::begin(const Applied& expected, const Applied& next) {
+Status PostgresTarget::check_session() const {
   if (!connection_ || !connection_->alive()) {
     return fail(ErrorCode::retryable, "the target is not connected");
   }
   if (locked_.pid != 0 && locked_ != session()) {
     return fail(ErrorCode::retryable, "the session that held the applier lock was lost");
   }
+  return {};
+}
+
+// Behind a pooler that hands transactions to any session, this one need not hold the lock.
+std::string PostgresTarget::stands_at(const Applied& expected) const {
+  return fmt::format(
+             "pipeline = {} AND timeline = {} AND end_lsn = '{}' AND token = {} AND "
+             "manifest_offset = {}",
+             connection_->literal(options_.pipeline), expected.watermark.timeline,
+             to_string(expected.watermark.end_lsn), expected.token.value,
+             expected.manifest_offset) +
+         (locked_.pid == 0 ? "" : fmt::format(" AND pg_backend_pid() = {}", locked_.pid));
+}
+
+Status PostgresTarget::begin(const Applied& expected, const Applied& next) {
+  TRY(check_session());
   if (open_) rollback();
   writer_->begin(next.epoch);
   // The update comes first: its row lock makes a second applier wait here, and then find 0 rows.
-  // Behind a pooler that hands transactions to any session, this one need not hold the lock.
-  const std::string in_session =
-      locked_.pid == 0 ? "" : fmt::format(" AND pg_backend_pid() = {}", locked_.pid);
   const auto replies = connection_->run_all(fmt::format(
-      "BEGIN; SET CONSTRAINTS ALL {}; UPDATE millrace.applied SET ({}) = ROW({}) WHERE "
-      "pipeline = {} "
-      "AND timeline = {} AND end_lsn = '{}' AND token = {} AND manifest_offset = {}{};{} "
+      "BEGIN; SET CONSTRAINTS ALL {}; UPDATE millrace.applied SET ({}) = ROW({}) WHERE {};{} "
       "SAVEPOINT millrace_plan",
       constraints_now_ ? "IMMEDIATE" : "DEFERRED", kAppliedColumns,
-      applied_values(*connection_, next), connection_->literal(options_.pipeline),
-      expected.watermark.timeline, to_string(expected.watermark.end_lsn), expected.token.value,
-      expected.manifest_offset, in_session + (letters_ready_ ? " RETURNING parked_edits" : ""),
+      applied_values(*connection_, next),
+      stands_at(expected) + (letters_ready_ ? " RETURNING parked_edits" : ""),
       mutated("no_atomic") ? " COMMIT; BEGIN;" : ""));
   open_ = true;
+  next_ = next;
   if (!replies.back().ok()) {
     return give_up(to_error(*connection_, replies.back(), "moving the applied position"));
   }
@@ -323,6 +336,7 @@ Status PostgresTarget::commit() {
   open_ = false;
   if (reply.ok() && reply.command() == "COMMIT") {
     constraints_now_ = false;
+    if (next_) stands_ = std::exchange(next_, std::nullopt);
     return {};
   }
   if (reply.ok())
@@ -350,6 +364,7 @@ Status PostgresTarget::commit() {
 
 void PostgresTarget::rollback() {
   open_ = false;
+  next_.reset();
   if (connection_ && connection_->alive() && connection_->in_transaction())
     connection_->run("ROLLBACK");
 }

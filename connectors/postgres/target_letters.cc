@@ -1,4 +1,4 @@
-// PostgresTarget, the part that keeps letters: table millrace.parked, and millrace.journal.
+// PostgresTarget, the part that keeps letters: table millrace.parked.
 #include <algorithm>
 #include <array>
 #include <set>
@@ -8,6 +8,7 @@
 
 #include "connectors/postgres/array_literal.h"
 #include "connectors/postgres/postgres_target.h"
+#include "connectors/postgres/text_form.h"
 
 namespace millrace::postgres {
 
@@ -22,58 +23,6 @@ constexpr const char* kListed =
     "octet_length(change) FROM millrace.parked WHERE pipeline = $1::text ";
 
 int64_t number(std::string_view text) { return std::stoll(std::string(text)); }
-
-std::string to_bytea(std::string_view bytes) {
-  constexpr std::string_view kDigits = "0123456789abcdef";
-  std::string out = "\\x";
-  out.reserve(2 + bytes.size() * 2);
-  for (const char c : bytes) {
-    const auto byte = static_cast<unsigned char>(c);
-    out.push_back(kDigits[byte >> 4]);
-    out.push_back(kDigits[byte & 15]);
-  }
-  return out;
-}
-
-// Of the server's own output: "\x" and pairs of lower-case digits.
-std::string from_bytea(std::string_view hex) {
-  const auto digit = [](char c) { return c <= '9' ? c - '0' : c - 'a' + 10; };
-  std::string out;
-  for (size_t i = 2; i + 1 < hex.size(); i += 2) {
-    out.push_back(static_cast<char>(digit(hex[i]) * 16 + digit(hex[i + 1])));
-  }
-  return out;
-}
-
-// How many bytes the UTF-8 character at the beginning has; 0: it is none. Source: RFC 3629.
-size_t utf8_length(std::string_view text) {
-  const auto byte = [&](size_t i) {
-    return i < text.size() ? static_cast<unsigned char>(text[i]) : 0U;
-  };
-  const unsigned first = byte(0);
-  if (first < 0x80) return first == 0 ? 0 : 1;
-  const size_t length = first >= 0xF0 ? 4 : first >= 0xE0 ? 3 : 2;
-  if (first < 0xC2 || first > 0xF4) return 0;
-  for (size_t i = 1; i < length; ++i) {
-    if (byte(i) < 0x80 || byte(i) > 0xBF) return 0;
-  }
-  const unsigned second = byte(1);
-  const bool wrong = (first == 0xE0 && second < 0xA0) || (first == 0xED && second > 0x9F) ||
-                     (first == 0xF0 && second < 0x90) || (first == 0xF4 && second > 0x8F);
-  return wrong ? 0 : length;
-}
-
-// Messages quote keys, which may hold what Postgres does not take as text.
-std::string as_text(std::string_view text) {
-  std::string out;
-  while (!text.empty()) {
-    const size_t length = utf8_length(text);
-    if (length == 0) out.push_back('?');
-    out.append(text.substr(0, length));
-    text.remove_prefix(std::max<size_t>(length, 1));
-  }
-  return out;
-}
 
 Op op_of(std::string_view name) {
   for (const Op op : {Op::insert, Op::update, Op::remove}) {
@@ -286,8 +235,12 @@ Status PostgresTarget::begin_edit(uint32_t epoch) {
                        .with_hint("it holds a transaction open; try again"));
   }
   savepoint_fresh_ = true;
-  if (replies[2].affected() == 1) return {};
-  return give_up(Error(ErrorCode::negative, "the target knows no pipeline " + options_.pipeline));
+  if (replies[2].affected() != 1) {
+    return give_up(Error(ErrorCode::negative, "the target knows no pipeline " + options_.pipeline));
+  }
+  // What is written here must not be undone by a chunk of history either.
+  if (auto watched = load_watch(true); !watched) return give_up(std::move(watched).error());
+  return {};
 }
 
 Status PostgresTarget::remove(std::span<const int64_t> ids) {
@@ -295,17 +248,6 @@ Status PostgresTarget::remove(std::span<const int64_t> ids) {
   const char* const params[] = {options_.pipeline.c_str(), array.c_str()};
   TRY(run_letters("DELETE FROM millrace.parked WHERE pipeline = $1::text AND id = ANY ($2::int8[])",
                   params, "removing letters"));
-  return {};
-}
-
-Status PostgresTarget::journal(const std::string& who, const std::string& what) {
-  const std::string clean_who = as_text(who);
-  const std::string clean_what = as_text(what);
-  const char* const params[] = {options_.pipeline.c_str(), clean_who.c_str(), clean_what.c_str()};
-  TRY(
-      run_letters("INSERT INTO millrace.journal (pipeline, who, what) VALUES ($1::text, $2::text, "
-                  "$3::text)",
-                  params, "writing the journal"));
   return {};
 }
 

@@ -49,6 +49,24 @@ Table Db::run(const std::string& sql) {
   return table;
 }
 
+std::string Db::copy(const std::string& query) {
+  PQclear(PQexec(conn_, ("COPY (" + query + ") TO STDOUT").c_str()));
+  std::string out;
+  char* piece = nullptr;
+  while (true) {
+    const int size = PQgetCopyData(conn_, &piece, 0);
+    if (size <= 0) break;
+    out.append(piece, static_cast<size_t>(size));
+    PQfreemem(piece);
+  }
+  PGresult* result = PQgetResult(conn_);
+  const bool done = PQresultStatus(result) == PGRES_COMMAND_OK;
+  PQclear(result);
+  PQclear(PQgetResult(conn_));
+  if (!done) throw std::runtime_error(PQerrorMessage(conn_));
+  return out;
+}
+
 Table Db::rows(const std::string& table) {
   std::string literal = "'";
   for (const char c : table) literal += c == '\'' ? "''" : std::string(1, c);

@@ -30,6 +30,8 @@ class Db {
   // NULL reads as "\N". Throws on an error: a test's own SQL is right.
   Table run(const std::string& sql);
   std::string one(const std::string& sql) { return run(sql).at(0).at(0); }
+  // What COPY (query) TO STDOUT sends.
+  std::string copy(const std::string& query);
   // All rows of a table but the version column, in the order of their text.
   Table rows(const std::string& table);
 

@@ -1,0 +1,108 @@
+#include "connectors/postgres/history_statements.h"
+
+#include <vector>
+
+#include <fmt/format.h>
+
+#include "relay/base/mutation.h"
+
+namespace millrace::postgres {
+namespace {
+
+// COLLATE: types may have collations of their own, and the array wants one.
+std::string key_of(const Binding& binding) {
+  std::vector<std::string> parts;
+  for (size_t o = 0; o < binding.outputs.size(); ++o) {
+    if (binding.outputs[o].key) parts.push_back(fmt::format("e.d{}::text COLLATE \"C\"", o));
+  }
+  return "ARRAY[" + join(parts, ", ") + "]";
+}
+
+// Tombstone x forbids e: it is no older than e's version.
+std::string forbids(const Binding& binding, const Watched& watched) {
+  const std::string key = key_of(binding);
+  return fmt::format(
+      "x.pipeline = {} AND x.source_table = {} AND x.digest = hash_array_extended({}, 0) AND x.key "
+      "= {} AND x.version >= e.v",
+      watched.pipeline, watched.table, key, key);
+}
+
+}  // namespace
+
+std::string tombstones_sql(const Binding& binding, const Watched& watched, const std::string& from,
+                           const std::string& condition) {
+  if (mutated("no_tombstones")) return "";
+  return fmt::format(
+      "WITH millrace_left AS (INSERT INTO millrace.tombstone (pipeline, source_table, digest, key, "
+      "version) SELECT {}, {}, hash_array_extended(k.key, 0), k.key, k.v FROM (SELECT {} AS key, "
+      "e.v AS v FROM {}{}) AS k) ",
+      watched.pipeline, watched.table, key_of(binding), from,
+      condition.empty() ? "" : " WHERE " + condition);
+}
+
+Statement incomplete_statement(const Binding& binding, const Watched& watched,
+                               const RowsShape& like, bool move) {
+  Statement statement;
+  RowsShape shape = like;
+  shape.version = !watched.stale.empty();
+  shape.ordinal = true;
+  shape.lean = true;
+  const std::string from = rows_sql(binding, shape, statement);
+  // A change from before the stale version may meet stale rows: a chunk is still to come.
+  std::string fresh;
+  if (!watched.stale.empty()) {
+    fresh = fmt::format(" AND (t.{0} >= {1} OR e.v < {1})", kVersionColumn, watched.stale);
+  }
+  const auto none = [&](char prefix) {
+    return "NOT EXISTS (SELECT 1 FROM " + binding.table_sql() + " AS t WHERE " +
+           key_matches(binding, prefix) + fresh + ")";
+  };
+  statement.sql = "SELECT e.n FROM " + from + " WHERE " + none('d');
+  if (move) statement.sql += " AND " + none('o');
+  if (shape.filter) statement.sql += " AND e.w";
+  statement.sql += " ORDER BY e.n";
+  return statement;
+}
+
+RowStatements chunk_statements(const Binding& binding, const Watched& watched, bool replace) {
+  RowStatements out;
+  RowsShape shape{all_present(binding)};
+  shape.filter = !binding.mapping.where.empty();
+  if (shape.filter && replace) out.filter = filter_statement(binding, shape.present, nullptr);
+  const std::string from = rows_sql(binding, shape, out.write);
+  out.write.sql = insert_sql(binding, from,
+                             "NOT EXISTS (SELECT 1 FROM millrace.tombstone AS x WHERE " +
+                                 forbids(binding, watched) + ")") +
+                  (replace ? replace_sql(binding) : "DO NOTHING");
+  return out;
+}
+
+// Joins, not an OR of two EXISTS: those could be answered from a hash of the whole table.
+Statement taken_statement(const Binding& binding, const Watched& watched) {
+  Statement statement;
+  RowsShape shape{all_present(binding)};
+  shape.ordinal = true;
+  shape.lean = true;
+  const std::string from = rows_sql(binding, shape, statement);
+  statement.sql = "SELECT e.n FROM " + from + " JOIN " + binding.table_sql() + " AS t ON " +
+                  key_matches(binding, 'd') + " UNION ALL SELECT e.n FROM " + from +
+                  " JOIN millrace.tombstone AS x ON " + forbids(binding, watched);
+  return statement;
+}
+
+std::string chunk_copy_sql(const Binding& binding) {
+  if (!binding.mapping.where.empty() || !binding.mapping.expressions.empty()) return {};
+  std::vector<std::string> columns(binding.source.columns.size());
+  for (const Output& output : binding.outputs) {
+    if (output.source < 0) return {};
+    columns[static_cast<size_t>(output.source)] = quote_identifier(output.column);
+  }
+  for (const std::string& column : columns) {
+    if (column.empty()) return {};
+  }
+  columns.emplace_back(kVersionColumn);
+  return "SAVEPOINT millrace_rows; COPY " + binding.table_sql() + " (" + join(columns, ", ") +
+         ") FROM STDIN; RELEASE SAVEPOINT millrace_rows";
+}
+
+}  // namespace millrace::postgres
