@@ -47,7 +47,11 @@ namespace millrace {
   X(apply_write)           /* a batch is written */                            \
   X(apply_commit)          /* COMMIT is about to be sent */                    \
   X(apply_committed)       /* COMMIT is answered, nobody knows */              \
-  X(apply_checkpoint)      /* the applied position goes to RocksDB */
+  X(apply_checkpoint)      /* the applied position goes to RocksDB */          \
+  X(backfill_start)        /* a mark is seen, the job does not run yet */      \
+  X(backfill_read)         /* a chunk is read, nobody has it yet */            \
+  X(backfill_write)        /* a chunk is about to be written */                \
+  X(backfill_written)      /* a chunk is written, nobody knows */
 
 enum class Failpoint : uint8_t {
 #define MILLRACE_FAILPOINT_NAME(name) name,

@@ -1,6 +1,8 @@
 #include "relay/cli/command.h"
 
 #include <CLI/CLI.hpp>
+#include <pwd.h>
+#include <unistd.h>
 
 namespace millrace::cli {
 
@@ -16,6 +18,13 @@ void add_config_option(CLI::App& command, Invocation& invocation) {
 
 void set_example(CLI::App& command, const std::string& example) {
   command.footer("Example:\n  " + example);
+}
+
+std::string person() {
+  char host[256] = "localhost";
+  gethostname(host, sizeof(host) - 1);
+  const passwd* user = getpwuid(getuid());
+  return std::string(user != nullptr ? user->pw_name : std::to_string(getuid())) + "@" + host;
 }
 
 void add_not_built(CLI::App& parent, Invocation& invocation, const std::string& name) {

@@ -53,6 +53,7 @@ void add_setup(CLI::App& app, Invocation& invocation);
 void add_run(CLI::App& app, Invocation& invocation);
 void add_status(CLI::App& app, Invocation& invocation);
 void add_offsets(CLI::App& app, Invocation& invocation);
+void add_backfill(CLI::App& app, Invocation& invocation);
 void add_letters(CLI::App& app, Invocation& invocation);
 void add_log(CLI::App& app, Invocation& invocation);
 void add_teardown(CLI::App& app, Invocation& invocation);
@@ -65,6 +66,8 @@ void add_docs_config(CLI::App& app,
 // --help.
 void add_config_option(CLI::App& command, Invocation& invocation);
 void set_example(CLI::App& command, const std::string& example);
+// Who runs the command, for journals: "user@host".
+std::string person();
 // Promised, not built: not listed, and says so with exit code 2 when it is called.
 void add_not_built(CLI::App& parent, Invocation& invocation, const std::string& name);
 

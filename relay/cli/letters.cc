@@ -8,8 +8,6 @@
 #include <memory>
 
 #include <CLI/CLI.hpp>
-#include <pwd.h>
-#include <unistd.h>
 
 #include "relay/cli/command.h"
 #include "relay/cli/letters_text.h"
@@ -47,13 +45,6 @@ Result<std::unique_ptr<sink::Target>> open_target(config::Config config, bool wr
   TRY_ASSIGN(auto target, make_target(config, selected ? &*selected : nullptr));
   TRY(target->applied());  // connects
   return target;
-}
-
-std::string who() {
-  char host[256] = "localhost";
-  gethostname(host, sizeof(host) - 1);
-  const passwd* user = getpwuid(getuid());
-  return std::string(user != nullptr ? user->pw_name : std::to_string(getuid())) + "@" + host;
 }
 
 Error none_such(const std::string& what) {
@@ -155,7 +146,8 @@ Result<int> drop(const config::Config& config, const LettersOptions& options) {
   TRY_ASSIGN(const auto letters, target->letters()->list());
   TRY_ASSIGN(const auto chosen, choose(letters, options, true));
   if (chosen.empty()) return 0;
-  TRY_ASSIGN(const uint64_t dropped, pipeline::drop_letters(*target, chosen, who(), options.why));
+  TRY_ASSIGN(const uint64_t dropped,
+             pipeline::drop_letters(*target, chosen, person(), options.why));
   logging::warn("dropped: the target lacks these changes and differs from the source",
                 {{"letters", dropped}, {"journal", "millrace.journal in the target"}});
   return 0;

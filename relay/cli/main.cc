@@ -22,12 +22,13 @@ void add_commands(CLI::App& app, Invocation& invocation) {
   add_run(app, invocation);
   add_status(app, invocation);
   add_offsets(app, invocation);
+  add_backfill(app, invocation);
   add_letters(app, invocation);
   add_log(app, invocation);
   add_teardown(app, invocation);
   add_version(app, invocation);
   add_docs_config(app, invocation);
-  for (const char* name : {"replay", "backfill", "verify", "repair"}) {
+  for (const char* name : {"replay", "verify", "repair"}) {
     add_not_built(app, invocation, name);
   }
 }

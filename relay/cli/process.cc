@@ -231,6 +231,9 @@ Status Process::prepare() {
   }
   if (captures()) TRY(guard_slot(catalog));
   if (applies()) TRY(prepare_target(selected ? &*selected : nullptr));
+  if (applies()) {
+    backfill_ = make_backfill(config_, selected ? &*selected : nullptr, board_, exits_on_stop());
+  }
   if (connected) TRY(check_cluster(catalog));
   if (captures()) {
     carried_.clear();
@@ -412,6 +415,7 @@ pipeline::ApplyOptions Process::apply_options() {
   options.park = config_.target.on_bad_row == config::OnBadRow::park;
   options.parked_max = config_.target.max_parked;
   options.goal = goal_;
+  options.backfill = backfill_.get();
   options.on_applied = [this](const sink::Applied& applied, const Manifest& manifest) {
     MILLRACE_FAILPOINT_HERE(apply_checkpoint);
     put_or_warn(*apply_store_, entry_of(checkpoint::Kind::applied, config_.pipeline,

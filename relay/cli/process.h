@@ -65,6 +65,7 @@ class Process {
   std::unique_ptr<checkpoint::Store> apply_store_;
   std::unique_ptr<log::Log> log_;
   std::unique_ptr<sink::Target> target_;
+  std::unique_ptr<chunk::Backfill> backfill_;
   std::unique_ptr<admin::Server> admin_;
   std::vector<source::TableName> carried_;  // the tables that the stream carries
   std::string applied_from_;  // the source cluster's system identifier, as the target has it

@@ -11,14 +11,6 @@ namespace {
 
 using pipeline::StatusSnapshot;
 
-// Messages hold what servers said: no control characters reach the terminal.
-std::string printable(std::string text) {
-  for (char& c : text) {
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = ' ';
-  }
-  return text;
-}
-
 std::string positions_text(const pipeline::Positions& positions) {
   const std::array<std::pair<const char*, const std::optional<pipeline::StagePosition>*>, 4> stages{
       {
@@ -57,7 +49,23 @@ std::string lag_text(const pipeline::Lag& lag) {
   return out + "\n";
 }
 
+std::string backfill_text(const pipeline::BackfillStatus& backfill) {
+  std::string out = "backfill   " + printable(backfill.state + " " + backfill.table);
+  if (backfill.percent) out += fmt::format(", {:.1f} %", *backfill.percent);
+  if (backfill.rows_per_s) out += fmt::format(", {:.0f} rows/s", *backfill.rows_per_s);
+  if (backfill.eta_s) out += ", " + human_seconds(*backfill.eta_s) + " to go";
+  if (!backfill.why.empty()) out += " (" + printable(backfill.why) + ")";
+  return out + "\n";
+}
+
 }  // namespace
+
+std::string printable(std::string text) {
+  for (char& c : text) {
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = ' ';
+  }
+  return text;
+}
 
 std::string human_bytes(uint64_t bytes) {
   constexpr std::array<const char*, 5> kUnits{"bytes", "KB", "MB", "GB", "TB"};
@@ -96,7 +104,7 @@ std::string status_text(const StatusSnapshot& status) {
   out += lag_text(status.lag) + "positions\n" + positions_text(status.positions);
   if (status.slot) out += slot_text(*status.slot);
   if (status.backfill.state != "none") {
-    out += "backfill   " + printable(status.backfill.state + " " + status.backfill.table) + "\n";
+    out += backfill_text(status.backfill);
   }
   if (status.parked > 0) out += fmt::format("parked     {} rows\n", status.parked);
   if (status.last_error) {

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "connectors/postgres/target.h"
+#include "relay/chunk/postgres_source.h"
 #include "relay/log/embedded/embedded_log.h"
 #include "relay/log/kafka/kafka_log.h"
 
@@ -194,6 +195,45 @@ Status setup_publication(const config::Config& config, source::Catalog& catalog,
   std::vector<source::TableName> names;
   for (const source::SourceTable& table : selected.tables) names.push_back(table.name());
   return catalog.ensure_publication(config.source.publication, names, false, print);
+}
+
+std::unique_ptr<chunk::Backfill> make_backfill(const config::Config& config,
+                                               const SelectedTables* selected,
+                                               const pipeline::StatusBoard& board,
+                                               bool exits_on_stop) {
+  chunk::Options options;
+  const source::Options source = source_options(config);
+  options.source = [source](std::stop_token stop) {
+    source::Options own = source;
+    own.stop = std::move(stop);
+    return chunk::postgres_source(std::move(own));
+  };
+  options.rows = [source](std::stop_token stop) {
+    source::Options own = source;
+    own.stop = std::move(stop);
+    return chunk::postgres_rows(std::move(own));
+  };
+  // Without the source nothing can be added: it is asked for its tables at the next start.
+  options.on_start = config.backfill.on_start && selected != nullptr;
+  if (selected != nullptr) options.tables = selected->schemas();
+  options.on_existing = config.backfill.on_existing == config::OnExisting::keep
+                            ? chunk::OnExisting::keep
+                            : chunk::OnExisting::fail;
+  options.parallel = static_cast<size_t>(config.backfill.parallel);
+  options.chunk_time = config.backfill.chunk_time;
+  options.memory = config.memory / 8;
+  options.exit_on_stop = exits_on_stop;
+  const config::ThrottleOptions& limits = config.backfill.throttle;
+  options.throttle.target_lag = limits.target_lag;
+  options.throttle.retained_wal = limits.retained_wal;
+  options.throttle.replica_lag = limits.replica_lag;
+  options.throttle.sql = limits.sql;
+  options.throttle.target_lag_s = [&board] { return board.snapshot().lag.seconds; };
+  options.throttle.retained_wal_bytes = [&board]() -> std::optional<uint64_t> {
+    const auto slot = board.snapshot().slot;
+    return slot ? slot->retained_wal_bytes : std::nullopt;
+  };
+  return std::make_unique<chunk::Backfill>(std::move(options), system_clock());
 }
 
 std::string publisher_name() {

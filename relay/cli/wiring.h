@@ -9,10 +9,12 @@
 #include <vector>
 
 #include "relay/base/result.h"
+#include "relay/chunk/backfill.h"
 #include "relay/config/config.h"
 #include "relay/event/table_schema.h"
 #include "relay/log/log.h"
 #include "relay/pipeline/source_guard.h"
+#include "relay/pipeline/status_board.h"
 #include "relay/sink/target.h"
 #include "relay/source/catalog.h"
 #include "relay/source/options.h"
@@ -58,6 +60,12 @@ Status setup_around_stream(const config::Config& config, source::Catalog& catalo
 // The publication alone. With `print` nothing is run and the SQL is appended.
 Status setup_publication(const config::Config& config, source::Catalog& catalog,
                          const SelectedTables& selected, std::string* print);
+
+// What carries copies through in the process that applies. `board` outlives it.
+std::unique_ptr<chunk::Backfill> make_backfill(const config::Config& config,
+                                               const SelectedTables* selected,
+                                               const pipeline::StatusBoard& board,
+                                               bool exits_on_stop);
 
 // "host:pid:random": who publishes, for people.
 std::string publisher_name();

@@ -38,6 +38,7 @@ enum class OnSchemaChange { stop, add_columns };
 enum class OnBadRow { stop, park };
 enum class Constraints { check, replica };
 enum class SynchronousCommit { on, off };
+enum class OnExisting { fail, keep, verify };
 
 // Plain identifiers, as the catalog has them: no quotes, no folding left to do.
 struct TableName {
@@ -115,8 +116,19 @@ struct ApplyOptions {
   int32_t shards = 1;
 };
 
+struct ThrottleOptions {
+  Millis target_lag{};  // limits of 0 are off
+  uint64_t retained_wal = 0;
+  Millis replica_lag{};
+  std::string sql;
+};
+
 struct BackfillOptions {
   bool on_start = false;
+  OnExisting on_existing{};
+  int32_t parallel = 1;
+  Millis chunk_time{};
+  ThrottleOptions throttle;
 };
 
 struct AdminOptions {

@@ -88,10 +88,11 @@ constexpr std::array<string_view, 2> kOnSchemaChange{"stop", "add_columns"};
 constexpr std::array<string_view, 2> kOnBadRow{"stop", "park"};
 constexpr std::array<string_view, 2> kConstraints{"check", "replica"};
 constexpr std::array<string_view, 2> kSynchronousCommit{"on", "off"};
+constexpr std::array<string_view, 3> kOnExisting{"fail", "keep", "verify"};
 constexpr std::array<string_view, 4> kLevel{"debug", "info", "warn", "error"};
 constexpr std::array<string_view, 2> kLogFormat{"text", "json"};
 
-constexpr std::array<string_view, 1> kNoSwitchOn{"on"};
+constexpr std::array<string_view, 1> kNoVerify{"verify"};
 constexpr std::array<string_view, 1> kNoDebezium{"debezium_json"};
 constexpr std::array<string_view, 1> kNoTransactions{"exactly_once"};
 constexpr std::array<string_view, 1> kNoSideTable{"side_table"};
@@ -101,6 +102,7 @@ using C = Config;
 using S = SourceOptions;
 using L = LogOptions;
 using T = TargetOptions;
+using B = BackfillOptions;
 
 std::vector<Option> general_options() {
   return {
@@ -225,6 +227,42 @@ std::vector<Option> target_options() {
   };
 }
 
+std::vector<Option> backfill_options() {
+  return {
+      {"backfill.on_start", "on", false, on_off<&C::backfill, &B::on_start>(),
+       "Copy the rows that are already in the source: of every table when the pipeline begins, and "
+       "of tables that are added to `tables` later."},
+      {"backfill.on_existing", "fail", false, choice<&C::backfill, &B::on_existing>(kOnExisting),
+       "When such a table has rows in the target that nobody copied: refuse, or keep them and copy "
+       "what is missing.",
+       kNoVerify},
+      {"backfill.parallel", "2", false, count<&C::backfill, &B::parallel>(1, 16),
+       "How many tables are read at a time."},
+      {"backfill.chunk_time", "500ms", false,
+       time<&C::backfill, &B::chunk_time>(Millis(10), 60 * kSecond),
+       "What reading and writing one chunk is to take; its rows follow from that."},
+      {"backfill.throttle.target_lag", "60s", false,
+       time<&C::backfill, &B::throttle, &ThrottleOptions::target_lag>(Millis(0), kDay),
+       "Copy nothing while the target is further behind; 0s: no limit."},
+      {"backfill.throttle.retained_wal", "10GB", false,
+       size<&C::backfill, &B::throttle, &ThrottleOptions::retained_wal>(0, 1024 * kTb),
+       "Copy nothing while the slot holds back more WAL; 0B: no limit. Known to the process that "
+       "captures."},
+      {"backfill.throttle.replica_lag", "0s", false,
+       time<&C::backfill, &B::throttle, &ThrottleOptions::replica_lag>(Millis(0), kDay),
+       "Copy nothing while a physical replica of the source replays later; 0s: no limit. Needs "
+       "pg_monitor on the source."},
+      {"backfill.throttle.sql",
+       "",
+       false,
+       text<&C::backfill, &B::throttle, &ThrottleOptions::sql>(rules::anything, "SQL"),
+       "Asked at the source every second; copy nothing while it says true, a number above 0, or a "
+       "text, which is shown as the reason.",
+       {},
+       "none"},
+  };
+}
+
 std::vector<Option> other_options() {
   return {
       {"tables", "", true, SpecialOption{"list"},
@@ -257,8 +295,6 @@ std::vector<Option> other_options() {
        "wait."},
       {"apply.shards", "1", false, count<&C::apply, &ApplyOptions::shards>(1, 64),
        "Appliers side by side, each with its own partitions.", kNotAboveOne},
-      {"backfill.on_start", "off", false, on_off<&C::backfill, &BackfillOptions::on_start>(),
-       "Copy the rows that are already in the source when the pipeline first starts.", kNoSwitchOn},
       {"admin.listen", "127.0.0.1:7070", false, SpecialOption{"host:port or off"},
        "Admin port; port 0 takes a free one. Other than loopback needs `admin.token`."},
       {"admin.token",
@@ -295,7 +331,8 @@ struct Shower {
 std::span<const Option> options() {
   static const std::vector<Option> all = [] {
     std::vector<Option> out = general_options();
-    for (auto part : {source_options(), log_options(), target_options(), other_options()}) {
+    for (auto part :
+         {source_options(), log_options(), target_options(), backfill_options(), other_options()}) {
       out.insert(out.end(), part.begin(), part.end());
     }
     return out;
@@ -321,8 +358,7 @@ std::span<const EntryKey> table_entry_keys() {
 }
 
 std::span<const string_view> keys_not_built() {
-  static constexpr std::array<string_view, 3> kKeys{"outbox", "backfill.chunk_time",
-                                                    "backfill.throttle"};
+  static constexpr std::array<string_view, 1> kKeys{"outbox"};
   return kKeys;
 }
 

@@ -75,6 +75,8 @@ std::string identifier(std::string_view value) {
   return !value.empty() && value.size() <= 63 ? "" : "must be 1 to 63 bytes";
 }
 
+std::string anything(std::string_view) { return {}; }
+
 std::string path(std::string_view value) { return value.empty() ? "must not be empty" : ""; }
 
 std::string brokers(std::string_view value) {

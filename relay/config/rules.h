@@ -10,6 +10,7 @@ namespace millrace::config::rules {
 std::string pipeline_name(std::string_view value);
 std::string slot_name(std::string_view value);
 std::string identifier(std::string_view value);
+std::string anything(std::string_view value);
 std::string path(std::string_view value);
 std::string brokers(std::string_view value);
 std::string topic_template(std::string_view value);

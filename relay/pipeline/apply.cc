@@ -18,6 +18,8 @@ constexpr Millis kFollowWait{100};
 constexpr Millis kParkedEvery{2000};
 constexpr Millis kTellEvery{5000};  // a hot key parks with every transaction
 constexpr Millis kApplierRetry{200};
+constexpr Millis kChunkWait{5};  // how long a chunk may wait for an idle stream
+constexpr Millis kBackfillTold{500};
 constexpr size_t kManifestsInOneTransaction = 1000;
 
 Error gap(const Watermark& applied, const Manifest& manifest, LogOffset offset) {
@@ -60,6 +62,7 @@ Status Apply::run(std::stop_token stop) {
   return run_stage(stage, board_, backoff_, stop, [&] {
     while (true) {
       auto done = attempt(stop);
+      if (options_.backfill != nullptr) options_.backfill->detach();
       if (done) return done;
       target_.rollback();
       if (done.error().code() != ErrorCode::bad_data || !narrow()) return done;
@@ -76,9 +79,11 @@ Status Apply::attempt(std::stop_token stop) {
   }
   TRY(take_target(stop));
   TRY(locate(stop));
+  TRY(begin_backfill(stop));
   while (!stop.stop_requested()) {
     if (goal_reached()) return {};
     TRY(follow());
+    TRY(give_turn(!pending_.empty()));
     if (pending_.empty()) {
       // An operator may have freed some while nothing else happens.
       if (parking_ && parking_->any() && clock_.now() >= parked_looked_at_ + kParkedEvery) {
@@ -94,7 +99,29 @@ Status Apply::attempt(std::stop_token stop) {
 }
 
 bool Apply::goal_reached() const {
-  return options_.goal && applied_.watermark.end_lsn >= *options_.goal;
+  const Lsn applied = applied_.watermark.end_lsn;
+  return options_.goal && applied >= *options_.goal &&
+         (options_.backfill == nullptr || options_.backfill->settled(applied));
+}
+
+Status Apply::begin_backfill(std::stop_token stop) {
+  if (options_.backfill == nullptr) return {};
+  return options_.backfill->attach(target_, applied_.watermark.commit_lsn == Lsn{}, std::move(stop));
+}
+
+Status Apply::give_turn(bool busy) {
+  if (options_.backfill == nullptr) return {};
+  TRY(options_.backfill->turn(busy));
+  if (clock_.now() < told_backfill_at_ + kBackfillTold) return {};
+  told_backfill_at_ = clock_.now();
+  chunk::Progress now = options_.backfill->progress();
+  board_.backfill({now.state, now.table, now.percent, now.rows_per_s, now.eta_s, now.why});
+  return {};
+}
+
+Millis Apply::idle_wait() const {
+  if (options_.backfill == nullptr || !options_.backfill->open()) return kFollowWait;
+  return options_.backfill->chunk_waits() ? Millis(0) : kChunkWait;
 }
 
 // Another instance may be one that was killed, and whose session the target has not noticed to be
@@ -199,7 +226,7 @@ Status Apply::locate_origin(std::stop_token stop) {
 }
 
 Status Apply::follow() {
-  Millis wait = kFollowWait;
+  Millis wait = idle_wait();
   const bool alone = applied_.watermark.end_lsn < alone_until_;
   const size_t most = alone ? 1 : kManifestsInOneTransaction;
   while (pending_rows_ < options_.group_rows && pending_.size() < most) {

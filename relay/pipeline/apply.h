@@ -27,6 +27,7 @@
 #include "relay/base/backoff.h"
 #include "relay/base/clock.h"
 #include "relay/base/result.h"
+#include "relay/chunk/backfill.h"
 #include "relay/event/change.h"
 #include "relay/log/log.h"
 #include "relay/pipeline/claim_tracker.h"
@@ -52,7 +53,8 @@ struct ApplyOptions {
   uint64_t parked_max = 10'000;  // more of them stop it too
   std::optional<Lsn> goal;       // run() returns once the applied watermark has reached it
   Millis stopped_retry{3000};
-  Millis applier_wait{30'000};  // for a target that another instance applies to
+  Millis applier_wait{30'000};          // for a target that another instance applies to
+  chunk::Backfill* backfill = nullptr;  // borrowed; has its turns between two transactions
   // Called after each commit, with the last manifest of the transaction.
   std::function<void(const sink::Applied&, const Manifest&)> on_applied;
 };
@@ -91,6 +93,10 @@ class Apply {
   bool narrow();
   Status apply_one_by_one();
   bool goal_reached() const;
+  Status begin_backfill(std::stop_token stop);
+  // One chunk at most, of what was there before the stream.
+  Status give_turn(bool busy);
+  Millis idle_wait() const;
 
   log::Log& log_;
   sink::Target& target_;
@@ -121,6 +127,7 @@ class Apply {
   uint64_t untold_behind_ = 0;
   uint64_t applied_rows_ = 0;  // of the transaction being written
   uint64_t applied_bytes_ = 0;
+  SteadyTime told_backfill_at_;  // on the board
   Backoff backoff_;
 };
 

@@ -122,26 +122,80 @@ Result<Rows> Connection::query(std::string_view doing, const std::string& sql,
 }
 
 // A server that is cut off may keep its connection open and say nothing for ever.
+Status Connection::await_input(std::string_view doing, SteadyTime deadline) {
+  const bool stopped = options_.stop.stop_requested();
+  if (stopped || std::chrono::steady_clock::now() >= deadline) {
+    shutdown(PQsocket(handle_.get()), SHUT_RDWR);
+    PQconsumeInput(handle_.get());  // so that the connection counts as lost
+    if (stopped) return fail(ErrorCode::cancelled, "stopped");
+    return fail(ErrorCode::retryable, fmt::format("{}: the source did not answer within {} ms",
+                                                  doing, options_.receive_timeout.count()));
+  }
+  pollfd socket{PQsocket(handle_.get()), POLLIN, 0};
+  if (poll(&socket, 1, static_cast<int>(kSlice.count())) > 0) PQconsumeInput(handle_.get());
+  return {};
+}
+
 Result<ResultHandle> Connection::await_result(std::string_view doing) {
   const SteadyTime deadline = std::chrono::steady_clock::now() + options_.receive_timeout;
   ResultHandle last;
   while (true) {
-    while (is_open() && PQisBusy(handle_.get()) != 0) {
-      const bool stopped = options_.stop.stop_requested();
-      if (stopped || std::chrono::steady_clock::now() >= deadline) {
-        shutdown(PQsocket(handle_.get()), SHUT_RDWR);
-        PQconsumeInput(handle_.get());  // so that the connection counts as lost
-        if (stopped) return fail(ErrorCode::cancelled, "stopped");
-        return fail(ErrorCode::retryable, fmt::format("{}: the source did not answer within {} ms",
-                                                      doing, options_.receive_timeout.count()));
-      }
-      pollfd socket{PQsocket(handle_.get()), POLLIN, 0};
-      if (poll(&socket, 1, static_cast<int>(kSlice.count())) > 0) PQconsumeInput(handle_.get());
-    }
+    while (is_open() && PQisBusy(handle_.get()) != 0) TRY(await_input(doing, deadline));
     ResultHandle next(PQgetResult(handle_.get()));
     if (!next) return last;
     last = std::move(next);
+    if (PQresultStatus(last.get()) == PGRES_COPY_OUT) return last;  // its rows come first
   }
+}
+
+Status Connection::copy_out(std::string_view doing, const std::string& sql,
+                            const std::function<bool(std::string_view)>& row) {
+  PQsendQuery(handle_.get(), sql.c_str());
+  TRY_ASSIGN(ResultHandle result, await_result(doing));
+  last_sqlstate_ = sqlstate_of(result.get());
+  if (PQresultStatus(result.get()) != PGRES_COPY_OUT) {
+    return fail(server_error(handle_.get(), result.get(), redactor_, doing));
+  }
+  TRY_ASSIGN(const bool whole, copy_rows(doing, row));
+  if (!whole) {
+    shutdown(PQsocket(handle_.get()), SHUT_RDWR);
+    PQreset(handle_.get());
+    return {};
+  }
+  TRY_ASSIGN(result, await_result(doing));
+  last_sqlstate_ = sqlstate_of(result.get());
+  if (PQresultStatus(result.get()) != PGRES_COMMAND_OK) {
+    return fail(server_error(handle_.get(), result.get(), redactor_, doing));
+  }
+  return {};
+}
+
+Result<bool> Connection::copy_rows(std::string_view doing,
+                                   const std::function<bool(std::string_view)>& row) {
+  SteadyTime deadline = std::chrono::steady_clock::now() + options_.receive_timeout;
+  while (true) {
+    char* line = nullptr;
+    const int length = PQgetCopyData(handle_.get(), &line, 1);
+    if (length > 0) {
+      const std::unique_ptr<char, decltype(&PQfreemem)> owned(line, &PQfreemem);
+      if (!row({line, static_cast<size_t>(length)})) return false;
+      deadline = std::chrono::steady_clock::now() + options_.receive_timeout;
+    } else if (length == 0) {
+      if (!is_open()) return fail(server_error(handle_.get(), nullptr, redactor_, doing));
+      TRY(await_input(doing, deadline));
+    } else if (length == -1) {
+      return true;
+    } else {
+      return fail(server_error(handle_.get(), nullptr, redactor_, doing));
+    }
+  }
+}
+
+Result<std::string> Connection::literal(std::string_view text) {
+  const std::unique_ptr<char, decltype(&PQfreemem)> quoted(
+      PQescapeLiteral(handle_.get(), text.data(), text.size()), &PQfreemem);
+  if (!quoted) return fail(server_error(handle_.get(), nullptr, redactor_, "quote a value"));
+  return std::string(quoted.get());
 }
 
 bool Connection::is_open() const { return PQstatus(handle_.get()) == CONNECTION_OK; }

@@ -6,12 +6,14 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <initializer_list>
 #include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
 
+#include "relay/base/clock.h"
 #include "relay/base/ids.h"
 #include "relay/base/result.h"
 #include "relay/source/conninfo.h"
@@ -77,6 +79,13 @@ class Connection {
   // no answer came within options.receive_timeout; the connection is lost then.
   Result<Rows> query(std::string_view doing, const std::string& sql,
                      std::initializer_list<Parameter> parameters = {});
+  // COPY … TO STDOUT in the text format: `row` is given each line, with its end; a view for that
+  // call alone. When it says false no more is wanted, and the connection is given up: to cancel
+  // could hit the next statement. Errors as query().
+  Status copy_out(std::string_view doing, const std::string& sql,
+                  const std::function<bool(std::string_view)>& row);
+  // 'text' as the server reads it.
+  Result<std::string> literal(std::string_view text);
   // False once a query has found the connection lost.
   bool is_open() const;
   int server_version() const;  // 150020
@@ -87,6 +96,10 @@ class Connection {
   Connection(ConnectionHandle handle, Redactor redactor, Options options)
       : handle_(std::move(handle)), redactor_(std::move(redactor)), options_(std::move(options)) {}
   Result<ResultHandle> await_result(std::string_view doing);
+  // One look at the socket, at most a slice long. Errors: nothing came until `deadline`, or a stop;
+  // the connection is lost then.
+  Status await_input(std::string_view doing, SteadyTime deadline);
+  Result<bool> copy_rows(std::string_view doing, const std::function<bool(std::string_view)>& row);
 
   ConnectionHandle handle_;
   Redactor redactor_;

@@ -57,6 +57,8 @@ class Relay:
             "pipeline": name, "state": str(self.folder / "state"),
             "source": {"dsn": source.dsn()}, "log": log,
             "target": {"kind": "postgres", "dsn": target.dsn()},
+            # Most scenarios fill both sides by hand; those of history say otherwise.
+            "backfill": {"on_start": False},
             "tables": tables, "admin": {"listen": f"127.0.0.1:{self.ports['all']}"},
         }, config or {})
         self.write_config()
