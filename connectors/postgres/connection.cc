@@ -70,6 +70,7 @@ bool Reply::ok() const {
 }
 
 int Reply::rows() const { return PQntuples(result_.get()); }
+int Reply::columns() const { return PQnfields(result_.get()); }
 
 std::string_view Reply::text(int row, int column) const {
   return {PQgetvalue(result_.get(), row, column),

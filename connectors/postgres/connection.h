@@ -44,6 +44,7 @@ class Reply {
 
   bool ok() const;
   int rows() const;
+  int columns() const;
   std::string_view text(int row, int column) const;  // empty for NULL
   bool is_null(int row, int column) const;
   uint32_t type_oid(int column) const;

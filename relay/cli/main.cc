@@ -26,9 +26,10 @@ void add_commands(CLI::App& app, Invocation& invocation) {
   add_letters(app, invocation);
   add_log(app, invocation);
   add_teardown(app, invocation);
+  add_verify(app, invocation);
   add_version(app, invocation);
   add_docs_config(app, invocation);
-  for (const char* name : {"replay", "verify", "repair"}) {
+  for (const char* name : {"replay", "repair"}) {
     add_not_built(app, invocation, name);
   }
 }

@@ -157,8 +157,25 @@ Result<SelectedTables> select_tables(source::Catalog& catalog, const config::Con
   return selected;
 }
 
-Result<std::unique_ptr<sink::Target>> make_target(const config::Config& config,
-                                                  const SelectedTables* selected) {
+std::vector<sink::TableMapping> mappings(const config::Config& config,
+                                         const SelectedTables* selected) {
+  std::vector<sink::TableMapping> out;
+  if (selected) {
+    for (const transform::TableRoute& route : selected->routes) {
+      out.push_back(mapping_of(config.tables[route.rule], route));
+    }
+    return out;
+  }
+  for (const config::TableEntry& entry : config.tables) {
+    if (entry.pattern) continue;
+    const transform::TableRoute route{
+        {entry.from.schema, entry.from.name}, {entry.to.schema, entry.to.name}, {}, 0};
+    out.push_back(mapping_of(entry, route));
+  }
+  return out;
+}
+
+postgres::Options target_options(const config::Config& config, const SelectedTables* selected) {
   postgres::Options options;
   options.dsn = config.target.dsn.reveal();
   options.pipeline = config.pipeline;
@@ -168,19 +185,13 @@ Result<std::unique_ptr<sink::Target>> make_target(const config::Config& config,
   options.add_columns = config.target.on_schema_change == config::OnSchemaChange::add_columns;
   options.replica_role = config.target.constraints == config::Constraints::replica;
   options.synchronous_commit = config.target.synchronous_commit != config::SynchronousCommit::off;
-  if (selected) {
-    for (const transform::TableRoute& route : selected->routes) {
-      options.tables.push_back(mapping_of(config.tables[route.rule], route));
-    }
-  } else {
-    for (const config::TableEntry& entry : config.tables) {
-      if (entry.pattern) continue;
-      const transform::TableRoute route{
-          {entry.from.schema, entry.from.name}, {entry.to.schema, entry.to.name}, {}, 0};
-      options.tables.push_back(mapping_of(entry, route));
-    }
-  }
-  return postgres::make_target(std::move(options));
+  options.tables = mappings(config, selected);
+  return options;
+}
+
+Result<std::unique_ptr<sink::Target>> make_target(const config::Config& config,
+                                                  const SelectedTables* selected) {
+  return postgres::make_target(target_options(config, selected));
 }
 
 Status setup_around_stream(const config::Config& config, source::Catalog& catalog, log::Log& log,

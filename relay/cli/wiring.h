@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "connectors/postgres/target.h"
 #include "relay/base/result.h"
 #include "relay/chunk/backfill.h"
 #include "relay/config/config.h"
@@ -47,6 +48,11 @@ struct SelectedTables {
 // Asks the source. Errors: bad_data for entries that match nothing there; config for two that
 // collide.
 Result<SelectedTables> select_tables(source::Catalog& catalog, const config::Config& config);
+
+// How each selected table lands; without `selected` those of exact entries.
+std::vector<sink::TableMapping> mappings(const config::Config& config,
+                                         const SelectedTables* selected);
+postgres::Options target_options(const config::Config& config, const SelectedTables* selected);
 
 // Mappings of exact entries and, where `selected` is given, of the tables that patterns matched.
 Result<std::unique_ptr<sink::Target>> make_target(const config::Config& config,

@@ -131,6 +131,11 @@ struct BackfillOptions {
   ThrottleOptions throttle;
 };
 
+struct VerifyOptions {
+  // What must hold in the target: a name, and SQL that returns what speaks against it.
+  std::vector<std::pair<std::string, std::string>> invariants;
+};
+
 struct AdminOptions {
   bool enabled = true;  // false for `listen: off`
   std::string host;     // without brackets
@@ -154,6 +159,7 @@ struct Config {
   TargetOptions target;
   std::vector<TableEntry> tables;
   BackfillOptions backfill;
+  VerifyOptions verify;
   GroupLimits publish;  // commit groups that capture makes
   ApplyOptions apply;
   uint64_t memory = 0;       // bytes

@@ -169,6 +169,8 @@ void Reader::read_special(const Option& option, const YamlNode& value) {
     config_.tables = read_tables(value, sources_, mistakes_);
   } else if (option.key == "log.kafka") {
     read_kafka(value);
+  } else if (option.key == "verify.invariants") {
+    read_invariants(value);
   } else if (value.kind != YamlNode::Kind::scalar) {
     mistakes_.add(value.line, std::string(option.key) + ": needs host:port or off, not " +
                                   std::string(kind_name(value.kind)));
@@ -197,6 +199,26 @@ void Reader::read_kafka(const YamlNode& value) {
                                      std::string(kind_name(member.value.kind)));
     } else if (auto text = interpolate(member.value.text, sources_, Quoting::none)) {
       config_.log.kafka.emplace_back(member.key, Secret(std::move(*text)));
+    } else {
+      mistakes_.add(member.line, key + ": " + text.error().message());
+    }
+  }
+}
+
+void Reader::read_invariants(const YamlNode& value) {
+  if (value.kind == YamlNode::Kind::null) return;
+  if (value.kind != YamlNode::Kind::mapping) {
+    mistakes_.add(value.line, "verify.invariants: must be a mapping of names to SQL, not " +
+                                  std::string(kind_name(value.kind)));
+    return;
+  }
+  check_repeats(value, mistakes_);
+  for (const auto& member : value.members) {
+    const std::string key = "verify.invariants: " + member.key;
+    if (member.value.kind != YamlNode::Kind::scalar || member.value.text.empty()) {
+      mistakes_.add(member.line, key + " needs SQL");
+    } else if (auto text = interpolate(member.value.text, sources_, Quoting::none)) {
+      config_.verify.invariants.emplace_back(member.key, std::move(*text));
     } else {
       mistakes_.add(member.line, key + ": " + text.error().message());
     }

@@ -28,6 +28,7 @@ class Reader {
   void read_option(const Option& option, const YamlNode& value);
   void read_special(const Option& option, const YamlNode& value);
   void read_kafka(const YamlNode& value);
+  void read_invariants(const YamlNode& value);
   // `shown` is what stands in the file and may be repeated in a message.
   void read_listen(std::string_view text, std::string_view shown, int line);
   void unknown_key(const std::string& key, int line);

@@ -125,6 +125,12 @@ std::string show_special(const Option& option, const Config& config) {
       out += (out.empty() ? "" : ", ") + name + ": ***";
     return "{" + out + "}";
   }
+  if (option.key == "verify.invariants") {
+    for (const auto& [name, sql] : config.verify.invariants) {
+      out += (out.empty() ? "" : ", ") + name + ": " + sql;
+    }
+    return "{" + out + "}";
+  }
   for (const TableEntry& entry : config.tables) {
     out += (out.empty() ? "" : ", ") + to_string(entry.from);
     if (!entry.pattern && entry.to != entry.from) out += " to " + to_string(entry.to);

@@ -75,6 +75,7 @@ Result<ConnectionHandle> open_connection(const Conninfo& info, const Options& op
 }
 
 int Rows::count() const { return PQntuples(result_.get()); }
+int Rows::columns() const { return PQnfields(result_.get()); }
 
 bool Rows::is_null(int row, int column) const {
   return PQgetisnull(result_.get(), row, column) != 0;

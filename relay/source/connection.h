@@ -59,6 +59,7 @@ class Rows {
  public:
   explicit Rows(ResultHandle result) : result_(std::move(result)) {}
   int count() const;
+  int columns() const;
   bool is_null(int row, int column) const;
   std::string_view text(int row, int column) const;
   std::string string(int row, int column) const { return std::string(text(row, column)); }

@@ -18,6 +18,7 @@ for _folder in ["source", "decode", "transform", "wire", "log", "sink", "checkpo
     TABLE[f"relay/{_folder}"] = {"relay/base", "relay/event"}
 TABLE["relay/chunk"] = {f"relay/{_folder}" for _folder in ["base", "event", "source", "log", "sink"]}
 TABLE["connectors/postgres"] = {"relay/base", "relay/event", "relay/sink"}
+TABLE["relay/chunk"] = {"relay/base", "relay/event", "relay/source", "relay/sink"}
 TABLE["relay/pipeline"] = {folder for folder in TABLE if folder.startswith("relay/")}
 TABLE["relay/admin"] = TABLE["relay/pipeline"] | {"relay/pipeline"}
 TABLE["relay/cli"] = TABLE["relay/admin"] | {"relay/admin", "connectors/postgres"}

@@ -1,0 +1,99 @@
+#include "connectors/postgres/verify_session.h"
+
+#include <charconv>
+#include <utility>
+
+#include "connectors/postgres/catalog.h"
+
+namespace millrace::postgres {
+
+Result<Connection*> VerifySession::connection() {
+  if (!connection_ || !connection_->alive()) {
+    TRY_ASSIGN(connection_, Connection::open(options_));
+  }
+  return connection_.get();
+}
+
+Result<compare::TableShape> VerifySession::table(const std::string& schema,
+                                                 const std::string& name) {
+  TRY_ASSIGN(Connection* const target, connection());
+  TRY_ASSIGN(const auto found, read_table(*target, schema, name));
+  compare::TableShape out;
+  if (!found) return out;
+  out.exists = found->kind == 'r' || found->kind == 'p';
+  out.is_partitioned = found->kind == 'p';
+  for (const CatalogColumn& column : found->columns) {
+    out.columns.push_back({column.name, column.full_type, column.base_type, column.generated});
+  }
+  return out;
+}
+
+Result<uint64_t> VerifySession::violations(const std::string& name, const std::string& sql) {
+  constexpr uint32_t kBoolean = 16;  // pg_type.dat
+  TRY_ASSIGN(Connection* const target, connection());
+  const Reply reply = target->run("SELECT * FROM (\n" + sql + "\n) AS i LIMIT 1000");
+  if (!reply.ok()) return fail(to_error(*target, reply, "invariant " + name));
+  const bool truth = reply.columns() == 1 && reply.type_oid(0) == kBoolean && reply.rows() == 1;
+  if (truth) return uint64_t{reply.text(0, 0) == "t" ? 0U : 1U};
+  return static_cast<uint64_t>(reply.rows());
+}
+
+Result<compare::TargetClock::Place> VerifySession::applied() {
+  TRY_ASSIGN(Connection* const target, connection());
+  const Reply reply = target->run(
+      "SELECT end_lsn, epoch FROM millrace.applied WHERE pipeline = $1::text", {options_.pipeline});
+  if (!reply.ok()) return fail(to_error(*target, reply, "reading the applied position"));
+  if (reply.rows() == 0) {
+    return fail(ErrorCode::negative,
+                "the target has applied nothing of pipeline " + options_.pipeline,
+                "`millrace run` makes and fills it");
+  }
+  Place place;
+  place.applied = parse_lsn(reply.text(0, 0)).value_or(Lsn{});
+  const std::string_view epoch = reply.text(0, 1);
+  std::from_chars(epoch.data(), epoch.data() + epoch.size(), place.epoch);
+  return place;
+}
+
+Result<compare::TargetClock::Place> VerifySession::begin() {
+  TRY_ASSIGN(Connection* const target, connection());
+  const Reply reply = target->run("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY");
+  if (!reply.ok()) return fail(to_error(*target, reply, "opening a snapshot of the target"));
+  open_ = true;
+  auto place = applied();
+  if (!place) end();
+  return place;
+}
+
+void VerifySession::end() {
+  open_ = false;
+  if (connection_ && connection_->alive() && connection_->in_transaction()) {
+    connection_->run("ROLLBACK");
+  }
+}
+
+// Not over again on a new connection: what is read belongs to the snapshot that was opened.
+Result<compare::Grid> VerifySession::run(std::string_view doing, const compare::Query& query) {
+  if (open_ && !(connection_->alive() && connection_->in_transaction())) {
+    return fail(ErrorCode::retryable, std::string(doing) + ": the target's snapshot is lost");
+  }
+  TRY_ASSIGN(Connection* const target, connection());
+  std::vector<const char*> parameters;
+  for (const std::string& parameter : query.parameters) parameters.push_back(parameter.c_str());
+  const Reply reply = target->run(query.sql, Params(parameters));
+  if (!reply.ok()) return fail(to_error(*target, reply, doing));
+  compare::Grid grid(static_cast<size_t>(reply.rows()));
+  for (int row = 0; row < reply.rows(); ++row) {
+    for (int column = 0; column < reply.columns(); ++column) {
+      auto& to = grid[static_cast<size_t>(row)];
+      if (reply.is_null(row, column)) {
+        to.emplace_back(std::nullopt);
+      } else {
+        to.emplace_back(std::string(reply.text(row, column)));
+      }
+    }
+  }
+  return grid;
+}
+
+}  // namespace millrace::postgres

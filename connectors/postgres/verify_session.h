@@ -1,0 +1,43 @@
+// VerifySession: the target's side of a comparison: snapshots that say what of the stream they
+// contain.
+//
+// Invariant: it writes nothing. A snapshot is one transaction, held from begin() to end(). One
+// connection, one thread. It shares the catalog's reading with what writes the target, and nothing
+// else.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "connectors/postgres/connection.h"
+#include "connectors/postgres/target.h"
+#include "relay/base/result.h"
+#include "relay/event/compare.h"
+
+namespace millrace::postgres {
+
+class VerifySession final : public compare::TargetClock, public compare::Runner {
+ public:
+  explicit VerifySession(Options options) : options_(std::move(options)) {}
+
+  Result<compare::TableShape> table(const std::string& schema, const std::string& name);
+
+  // What speaks against an invariant: its rows (at most 1000 are counted), or a boolean that is not
+  // true. Errors: also bad_data for SQL that does not run; an open snapshot is void then.
+  Result<uint64_t> violations(const std::string& name, const std::string& sql);
+
+  Result<Place> applied() override;
+  Result<Place> begin() override;
+  void end() override;
+  Result<compare::Grid> run(std::string_view doing, const compare::Query& query) override;
+
+ private:
+  Result<Connection*> connection();
+
+  const Options options_;
+  std::unique_ptr<Connection> connection_;
+  bool open_ = false;
+};
+
+}  // namespace millrace::postgres

@@ -1,0 +1,178 @@
+#include "relay/chunk/verify.h"
+
+#include <algorithm>
+#include <unordered_map>
+#include <utility>
+
+namespace millrace::chunk {
+namespace {
+
+constexpr size_t kRangesByRows = 8;  // at once
+constexpr uint64_t kSplitFrom = 4;   // times the rows of a chunk
+
+// Source: "SplitMix64", https://prng.di.unimi.it/splitmix64.c
+uint64_t mixed(uint64_t x) {
+  x += 0x9e3779b97f4a7c15;
+  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9;
+  x = (x ^ (x >> 27)) * 0x94d049bb133111eb;
+  return x ^ (x >> 31);
+}
+
+}  // namespace
+
+Result<TableReport> Verify::table(size_t number, const TablePlan& plan) {
+  plan_ = &plan;
+  now_ = TableReport();
+  now_.table = plan.table;
+  now_.target_table = plan.target_table;
+  now_.keyed = plan.keyed;
+  suspects_.clear();
+  undecided_.clear();
+  chunk_number_ = 0;
+  const Status done = plan.keyed ? keyed(number) : whole(number);
+  sides_.target_clock.end();
+  if (!done) {
+    // What a row or an expression does not allow is this table's; the rest goes on.
+    if (done.error().code() != ErrorCode::bad_data) return fail(done.error());
+    undecided_ = done.error().describe();
+  }
+  now_.why = undecided_;
+  now_.unresolved += suspects_.size();
+  now_.compared = now_.equal + now_.missing + now_.extra + now_.different + now_.unresolved;
+  report_.tables.push_back(now_);
+  return now_;
+}
+
+Status Verify::keyed(size_t number) {
+  compare::Range rest;
+  bool more = true;
+  while (more) {
+    std::vector<compare::Range> unequal;
+    TRY_ASSIGN(more, batch(number, rest, unequal));
+    if (!undecided_.empty()) return {};
+    TRY_ASSIGN(const bool looked, by_rows(number, unequal));
+    if (!looked) return {};
+    if (sides_.progress) sides_.progress(now_);
+  }
+  TRY(settle(number));
+  return {};
+}
+
+// The next chunks behind one floor; false: there are no more, or `undecided_`.
+Result<bool> Verify::batch(size_t number, compare::Range& rest,
+                           std::vector<compare::Range>& unequal) {
+  TRY_ASSIGN(const bool floored, take_floor());
+  if (!floored) return false;
+  std::vector<Piece> pieces;
+  TRY_ASSIGN(const bool more, read_pieces(number, rest, pieces));
+  if (pieces.empty()) return more;
+  TRY_ASSIGN(const bool opened, open_target());
+  if (!opened) return false;
+  uint64_t equal = 0;
+  for (const Piece& piece : pieces) {
+    TRY_ASSIGN(const compare::Sum sum, sides_.target.sum(number, piece.range, floor_version_));
+    if (sum.changing == 0 && sum.rows == piece.sum.rows && sum.hash == piece.sum.hash) {
+      equal += sum.rows;
+    } else {
+      TRY(split(number, piece, sum.rows, unequal));
+    }
+  }
+  TRY_ASSIGN(const bool judged, close_target());
+  if (!judged) return false;
+  now_.equal += equal;
+  return more;
+}
+
+// True: there are more behind them.
+Result<bool> Verify::read_pieces(size_t number, compare::Range& rest, std::vector<Piece>& pieces) {
+  const SteadyTime began = clock_.now();
+  while (pieces.size() < options_.chunks_at_once && clock_.now() - began < options_.batch_time) {
+    if (stop_.stop_requested()) return fail(ErrorCode::cancelled, "stopped");
+    TRY_ASSIGN(const auto until, sides_.source.boundary(number, rest, options_.chunk_rows));
+    Piece piece;
+    piece.range = {rest.after, until};
+    if (chosen()) {
+      TRY_ASSIGN(piece.sum, sides_.source.sum(number, piece.range, ""));
+      TRY(pace(piece.sum.rows));
+      pieces.push_back(std::move(piece));
+    }
+    if (!until) return false;
+    rest.after = until;
+  }
+  return true;
+}
+
+// A range may hold many more rows in the target. Its parts end where the target's rows say.
+Status Verify::split(size_t number, const Piece& piece, uint64_t rows,
+                     std::vector<compare::Range>& out) {
+  compare::Range rest = piece.range;
+  if (rows > options_.chunk_rows * kSplitFrom) {
+    while (true) {
+      TRY_ASSIGN(const auto until, sides_.target.boundary(number, rest, options_.chunk_rows));
+      if (!until) break;
+      out.push_back({rest.after, until});
+      rest.after = until;
+    }
+  }
+  out.push_back(std::move(rest));
+  return {};
+}
+
+Result<bool> Verify::by_rows(size_t number, std::span<const compare::Range> ranges) {
+  while (!ranges.empty()) {
+    const auto some = ranges.first(std::min(kRangesByRows, ranges.size()));
+    ranges = ranges.subspan(some.size());
+    TRY_ASSIGN(const bool floored, take_floor());
+    if (!floored) return false;
+    std::vector<std::vector<compare::Digest>> source, target;
+    for (const compare::Range& range : some) {
+      TRY_ASSIGN(auto digests, sides_.source.digests(number, range));
+      TRY(pace(digests.size()));
+      source.push_back(std::move(digests));
+    }
+    TRY_ASSIGN(const bool opened, open_target());
+    if (!opened) return false;
+    for (const compare::Range& range : some) {
+      TRY_ASSIGN(auto digests, sides_.target.digests(number, range));
+      target.push_back(std::move(digests));
+    }
+    TRY_ASSIGN(const bool judged, close_target());
+    if (!judged) return false;
+    for (size_t i = 0; i < some.size(); ++i) merge(std::move(source[i]), std::move(target[i]));
+    if (suspects_.size() < options_.suspects_max) continue;
+    TRY_ASSIGN(const bool settled, settle(number));
+    if (!settled) return false;
+  }
+  return true;
+}
+
+// Equal rows that did not change are settled; every other key becomes a suspect.
+void Verify::merge(std::vector<compare::Digest> source, std::vector<compare::Digest> target) {
+  std::unordered_map<std::string, size_t> by_key;
+  for (size_t i = 0; i < source.size(); ++i) {
+    by_key.emplace(compare::array_text(source[i].key), i);
+  }
+  for (compare::Digest& there : target) {
+    const auto here = by_key.find(compare::array_text(there.key));
+    const bool same = here != by_key.end() && source[here->second].hash == there.hash;
+    if (here != by_key.end()) by_key.erase(here);
+    if (same && !changing(there.mark)) {
+      ++now_.equal;
+    } else {
+      suspects_.push_back({std::move(there.key), {}});
+    }
+  }
+  for (const auto& [key, i] : by_key) suspects_.push_back({std::move(source[i].key), {}});
+}
+
+bool Verify::chosen() {
+  const uint64_t dice = mixed(options_.seed ^ mixed(chunk_number_++));
+  return options_.sample >= 1 || double(dice >> 11) * 0x1p-53 < options_.sample;
+}
+
+Status Verify::pace(uint64_t rows) {
+  if (options_.rows_per_s_max <= 0) return {};
+  return pause(Millis(static_cast<int64_t>(double(rows) * 1000 / options_.rows_per_s_max)));
+}
+
+}  // namespace millrace::chunk

@@ -1,0 +1,33 @@
+// plan_table: how the two sides of a comparison present one table of the pipeline.
+//
+// The target shows its columns; the source shows what each of them must hold: the column of the
+// same name, or the mapping's expression, as the target's type writes it. Target columns that
+// nothing fills, and generated ones, are left out. Pure; no I/O.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "relay/base/result.h"
+#include "relay/event/compare.h"
+#include "relay/event/table_schema.h"
+#include "relay/sink/target.h"
+
+namespace millrace::chunk {
+
+struct TablePlan {
+  std::string table;                     // of the source, as display_name writes it
+  std::string target_table;              // likewise
+  bool keyed = false;                    // else only counts and a hash of the whole can be compared
+  std::vector<std::string> key_columns;  // of the source, in the table's order
+  std::vector<std::string> columns;      // of the target, those compared
+  compare::Side source, target;
+};
+
+// `keys_only`: which rows there are, not what they hold. Errors: bad_data with why it can not be
+// compared.
+Result<TablePlan> plan_table(const TableSchema& schema, const sink::TableMapping& mapping,
+                             const compare::TableShape& source, const compare::TableShape& target,
+                             bool keys_only);
+
+}  // namespace millrace::chunk
