@@ -106,7 +106,8 @@ bool Apply::goal_reached() const {
 
 Status Apply::begin_backfill(std::stop_token stop) {
   if (options_.backfill == nullptr) return {};
-  return options_.backfill->attach(target_, applied_.watermark.commit_lsn == Lsn{}, std::move(stop));
+  return options_.backfill->attach(target_, applied_.watermark.commit_lsn == Lsn{},
+                                   std::move(stop));
 }
 
 Status Apply::give_turn(bool busy) {

@@ -5,7 +5,6 @@ from the source's tables still shows what was before them. A copy with --replace
 import threading
 
 import psycopg2
-import pytest
 
 from support.children import wait_until
 from support.world import stream_of
@@ -71,7 +70,6 @@ def copy_beside_hanging_commits(world, mutate=""):
     return world.differences("t")
 
 
-@pytest.mark.fault(19)
 def test_the_newer_rows_survive(world):
     assert copy_beside_hanging_commits(world) == []
 
