@@ -106,6 +106,7 @@ bool Apply::goal_reached() const {
 
 Status Apply::begin_backfill(std::stop_token stop) {
   if (options_.backfill == nullptr) return {};
+  TRY(target_.applied());  // chunks stand on what was read last, and an origin was only written
   return options_.backfill->attach(target_, applied_.watermark.commit_lsn == Lsn{},
                                    std::move(stop));
 }

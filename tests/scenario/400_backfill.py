@@ -154,6 +154,8 @@ def delete_behind_a_snapshot(world, mutate):
     world.source.execute("delete from t where id <= 10; update t set v = 'new' where id = 11; insert into t values (999, 'x')")
     wait_until(lambda: world.target.execute("select id from t where id in (1, 11, 999) order by id") == [(11,), (999,)],
                3.5, "the stream is ahead of the chunk")
+    assert job_of(relay, "public.t")["rows"] == 0
+    relay.wait_status(lambda s: s["backfill"]["state"] == "done", what="the chunk is written")
     relay.stop()
     relay.catch_up()
     return world.differences("t")
@@ -177,8 +179,9 @@ def test_truncate_sends_the_copy_back(world):
     wait_until(lambda: world.target.one("select count(*) from t") == 1000, 30, "the first chunk")
     world.source.execute("truncate t; insert into t values (3, 'new'), (30000, 'new')")
     wait_until(lambda: world.target.execute("select id from t order by id") == [(3,), (30000,)], 3.5, "the truncate")
-    relay.stop()
+    relay.wait_status(lambda s: s["backfill"]["state"] == "done", what="the copy ends")
     assert job_of(relay, "public.t")["restarts"] == 1
+    relay.stop()
     relay.catch_up()
     world.assert_same("t")
 
@@ -261,6 +264,8 @@ def test_a_table_that_is_added_later(world):
     world.both("create table public.a (id int primary key); create table public.b (id int primary key)")
     world.source.execute("insert into a values (1); insert into b values (1), (2)")
     relay = copying(world, ["public.a"])
+    relay.catch_up()
+    world.source.execute("insert into a values (2)")
     relay.catch_up()
     world.assert_same("a")
     relay.reconfigure(tables=["public.a", "public.b"])
