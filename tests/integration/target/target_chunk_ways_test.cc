@@ -171,6 +171,31 @@ TEST_CASE("chunk: random rows, states and orders end in one table, whichever way
   CHECK(world.plain.db().one("SELECT count(*) > 200 FROM dst.t WHERE v LIKE 'source%'") == "t");
 }
 
+TEST_CASE("chunk: lines go by COPY, also around rows that stand and keys that were deleted") {
+  TwoWays world("id int PRIMARY KEY, v text",
+                "; ALTER TABLE dst.t ADD COLUMN way text; CREATE FUNCTION dst.note() RETURNS "
+                "trigger LANGUAGE plpgsql AS $$BEGIN NEW.way := CASE WHEN current_query() LIKE "
+                "'%COPY%' THEN 'copy' ELSE 'statement' END; RETURN NEW; END$$; CREATE TRIGGER note "
+                "BEFORE INSERT ON dst.t FOR EACH ROW EXECUTE FUNCTION dst.note()");
+  world.run("INSERT INTO src.t SELECT i, 'v' || i FROM generate_series(1, 50) AS i");
+  world.write("id <= 10");
+  world.apply(
+      [](History& h, const TableSchemaPtr& t) {
+        h.update(t, {text("25"), text("streamed")});
+      },
+      6000);
+  world.write("id > 10 AND id <= 20");
+  world.write("id > 20 AND id <= 30");
+  world.apply([](History& h, const TableSchemaPtr& t) { h.remove(t, {text("35"), null()}); }, 7000);
+  world.write("id > 30");
+  CHECK(world.plain.db().run("SELECT way, count(*) FROM dst.t GROUP BY way ORDER BY way") ==
+        Table{{"copy", "48"}, {"statement", "1"}});
+  CHECK(world.plain.db().run("SELECT v, way FROM dst.t WHERE id = 25") ==
+        Table{{"streamed", "statement"}});
+  CHECK(world.general.db().run("SELECT way, count(*) FROM dst.t GROUP BY way") ==
+        Table{{"statement", "49"}});
+}
+
 TEST_CASE("chunk: a row that does not fit is named by either way, and nothing is written") {
   TwoWays world("id int PRIMARY KEY, v varchar(5)", "; ALTER TABLE src.t ALTER v TYPE text");
   world.run(
