@@ -80,6 +80,7 @@ Status Capture::stream(source::SlotStream& replication, std::stop_token stop) {
   while (!stop.stop_requested()) {
     if (const auto why = shared_.halt()) TRY(wind_down(replication, stop, *why));
     TRY_ASSIGN(bool idle, take_frames(replication));
+    publisher_->set_far_behind(pace_.far_behind());
     if (const Millis away = idle ? pace_.next_wait() : Millis(0); away > Millis(0)) {
       TRY(stay_away(replication, away, stop));
       idle = false;  // far behind: groups are closed by their size

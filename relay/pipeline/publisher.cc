@@ -1,5 +1,6 @@
 #include "relay/pipeline/publisher.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "relay/base/failpoint.h"
@@ -207,7 +208,9 @@ void Publisher::close_group() {
 
 Status Publisher::tick(bool idle, Millis wait) {
   if (open_ && !in_transaction_) {
-    const bool old = clock_.now() - open_->opened_at >= options_.group_wait;
+    const Millis patience = far_behind_ ? std::max(options_.group_wait, options_.group_wait_behind)
+                                        : options_.group_wait;
+    const bool old = clock_.now() - open_->opened_at >= patience;
     const bool room = groups_.size() < options_.groups_in_flight;
     if (room && (idle || old)) close_group();
   }

@@ -50,7 +50,9 @@ struct PublisherOptions {
   uint32_t epoch = 1;
   uint64_t group_rows = 10'000;  // a group is closed at the commit that reaches a limit
   size_t group_bytes = 8U << 20;
-  Millis group_wait{5};              // or when its first row is this old
+  Millis group_wait{5};  // or when its first row is this old
+  // While the source is far ahead: so many rows share a manifest, its fsync and its way back.
+  Millis group_wait_behind{100};
   size_t groups_in_flight = 4;       // while this many wait for the log, small groups go on growing
   Millis schema_refresh{3'600'000};  // schemas are repeated, so that retention never removes them
   std::function<std::string(const TableSchema&)> topic_of;
@@ -108,6 +110,9 @@ class Publisher {
   // has.
   Status tick(bool idle, Millis wait);
 
+  // The source is far ahead: its rows are late anyway, and larger groups catch up sooner.
+  void set_far_behind(bool far_behind) { far_behind_ = far_behind; }
+
   bool in_flight() const { return !groups_.empty(); }
   bool in_transaction() const { return in_transaction_; }
   // The watermark after everything handed in, published or not.
@@ -143,6 +148,7 @@ class Publisher {
 
   Token token_;
   Watermark head_;
+  bool far_behind_ = false;
   bool in_transaction_ = false;  // rows were handed in whose commit was not
   std::optional<CommitGroup> open_;
   std::deque<CommitGroup> groups_;  // sealed, until read back

@@ -1,4 +1,5 @@
-// CatchUpPace: how long a reader of the slot waits before it looks at an empty socket again.
+// CatchUpPace: whether a reader of the slot is far behind, and how long it then waits before it
+// looks at an empty socket again.
 //
 // A walsender sends one small segment a message while its reader waits for each of them, and over
 // loopback TCP that costs it more than decoding does. While the reader is away the window fills,
@@ -7,11 +8,11 @@
 // At the stream's tail the same wait would be nothing but latency, so there it is zero.
 //
 // Far behind is: the last transaction that began was committed `behind` before the server sent what
-// we read last, both by the server's clock, and `run_bytes` have come since the server
-// last said that it had nothing more (a keepalive). So a small backlog is read as ever, one that
-// ends within a wait costs one wait, and a stream that comes faster than it can be read at once
-// settles at a lag of about `behind` instead of falling back for ever. XLogData frames of logical
-// replication do not say where the server's WAL ends: hence the clock.
+// we read last, both by the server's clock, and `run_bytes` have come since the server last said
+// that it had nothing more (a keepalive). So a small backlog is read as ever, one that ends within
+// a wait costs one wait, and a stream that comes faster than it can be read at once settles at a
+// lag of about `behind` instead of falling back for ever. XLogData frames of logical replication do
+// not say where the server's WAL ends: hence the clock.
 //
 // Pure: no waiting, no clock of its own. One thread.
 #pragma once
@@ -46,13 +47,17 @@ class CatchUpPace {
   // The transaction that the last frame began or, when it was streamed while open, committed.
   void begun(TimeMicros commit_time) { commit_time_ = commit_time; }
 
+  bool far_behind() const {
+    const int64_t behind_micros = sent_at_.value - commit_time_.value;
+    return run_bytes_ >= rule_.run_bytes && behind_micros >= rule_.behind.count() * 1000;
+  }
+
   // The socket was found empty: stay away for so long before looking again. Zero at the tail, and
   // when nothing came since the last wait: then the server is waited for, as ever.
   Millis next_wait() {
-    if (!anything_ || run_bytes_ < rule_.run_bytes) return Millis(0);
+    if (!anything_ || !far_behind()) return Millis(0);
     anything_ = false;
-    const int64_t behind_micros = sent_at_.value - commit_time_.value;
-    return behind_micros >= rule_.behind.count() * 1000 ? rule_.wait : Millis(0);
+    return rule_.wait;
   }
 
  private:

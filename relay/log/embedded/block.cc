@@ -105,7 +105,11 @@ std::optional<uint64_t> decode_u64(std::string_view bytes) {
 }
 
 void BlockBuilder::add(std::string_view key, std::string_view value) {
-  if (buffer_.empty()) buffer_.resize(kBlockHeaderBytes);
+  if (buffer_.empty()) {
+    // As large as the last one: a run of full blocks does not grow each from nothing.
+    buffer_.reserve(last_bytes_);
+    buffer_.resize(kBlockHeaderBytes);
+  }
   char sizes[kRecordHeaderBytes];
   store_little(sizes, static_cast<uint32_t>(key.size()));
   store_little(sizes + 4, static_cast<uint32_t>(value.size()));
@@ -121,6 +125,7 @@ std::string BlockBuilder::take(uint64_t written_at_micros) {
   buffer_[1] = 0;
   store_little(buffer_.data() + 2, count_);
   store_little(buffer_.data() + 6, written_at_micros);
+  last_bytes_ = buffer_.size();
   std::string block = std::move(buffer_);
   buffer_.clear();
   count_ = 0;

@@ -57,6 +57,7 @@ class BlockBuilder {
 
  private:
   std::string buffer_;
+  size_t last_bytes_ = 0;
   uint32_t count_ = 0;
 };
 

@@ -79,6 +79,38 @@ TEST_CASE_FIXTURE(Fixture, "Publisher: a group is whole transactions and names i
   CHECK(publisher.acknowledgeable()->manifest.last.end_lsn == Lsn{308});
 }
 
+TEST_CASE_FIXTURE(Fixture, "Publisher: groups grow while the source is far ahead") {
+  auto options = this->options();
+  options.group_rows = 6;
+  options.group_wait_behind = Millis(3'600'000);
+  Publisher publisher(log, system_clock(), options, stop.get_token());
+  REQUIRE(publisher.claim(std::nullopt));
+  REQUIRE(publisher.begin_at({1, Lsn{100}, {}, {}}, false, false));
+  publisher.set_far_behind(true);
+  for (uint64_t lsn = 200; lsn < 600; lsn += 100) {  // the third one fills a group
+    transaction(publisher, lsn, 2);
+    for (int i = 0; i < 3; ++i) REQUIRE(publisher.tick(false, Millis(0)));
+  }
+  REQUIRE(manifests().size() == 1);
+  CHECK(manifests()[0].transactions == 3);
+  publisher.set_far_behind(false);
+  for (int i = 0; i < 3; ++i) REQUIRE(publisher.tick(false, Millis(0)));
+  REQUIRE(manifests().size() == 2);
+  CHECK(manifests()[1].transactions == 1);
+}
+
+TEST_CASE_FIXTURE(Fixture, "Publisher: the source has nothing more, so a far-behind group ends") {
+  auto options = this->options();
+  options.group_wait_behind = Millis(3'600'000);
+  Publisher publisher(log, system_clock(), options, stop.get_token());
+  REQUIRE(publisher.claim(std::nullopt));
+  REQUIRE(publisher.begin_at({1, Lsn{100}, {}, {}}, false, false));
+  publisher.set_far_behind(true);
+  transaction(publisher, 200, 2);
+  for (int i = 0; i < 3; ++i) REQUIRE(publisher.tick(true, Millis(0)));
+  CHECK(manifests().size() == 1);
+}
+
 TEST_CASE_FIXTURE(Fixture, "Publisher: no manifest while the rows are not durable") {
   auto publisher = this->publisher();
   REQUIRE(publisher.claim(std::nullopt));
