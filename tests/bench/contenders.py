@@ -5,12 +5,15 @@ the rows into the target. `stages()` is CPU seconds by who spent them.
 """
 import json
 import subprocess
+import time
 from pathlib import Path
 
 from support.children import ROOT, Child
 from support.relay import Relay, binary, merge
 
 from . import meters
+
+SETUP_TRIES = 10
 
 
 class Contender:
@@ -103,7 +106,16 @@ class Millrace(Contender):
         super().__init__(*arguments)
         self.relay = Relay(self.source, self.target, self.tables, name=self.label,
                            kafka=self.bench.kafka() if self.broker else None, config=merge(self.config, config or {}))
-        self.relay.setup()
+        self.set_up()
+
+    def set_up(self):
+        """A broker that was just given a hundred topics may not lead them yet; `setup` is idempotent, and is told again."""
+        for _ in range(SETUP_TRIES):
+            done = self.relay.command("setup", timeout_s=300)
+            if done.returncode != 1 or not self.broker:
+                break
+            time.sleep(1)
+        assert done.returncode == 0, f"setup: {done.returncode}\n{done.stderr}"
 
     def slot_name(self):
         return self.relay.slot

@@ -23,8 +23,8 @@ def of_width(rows, marks):
                                            row=row(w))) for w in marks]
 
 
-def run(bench, rows, kinds, classes, record, *, rounds=1, marks_max=None):
-    """kinds: which of MARKS, of each the first marks_max; classes: the contenders that are asked for."""
+def run(bench, rows, kinds, classes, record, *, rounds=1, marks_max=None, tables_max=None):
+    """kinds: which of MARKS, of each the first marks_max, and no more tables than tables_max; classes: who is asked."""
     def go(kind, works, contenders, **options):
         asked = [c for c in contenders if c in classes]
         if kind in kinds and asked:
@@ -33,7 +33,7 @@ def run(bench, rows, kinds, classes, record, *, rounds=1, marks_max=None):
     everyone = [Native, Millrace, MillraceKafka]
     go("transaction", of_transactions(rows, marks["transaction"]), everyone)
     go("width", of_width(rows, marks["width"]), everyone)
-    for tables in marks["tables"]:
+    for tables in [n for n in marks["tables"] if n <= (tables_max or n)]:
         # A thousand topics are the broker's matter: Kafka is asked up to a hundred tables.
         go("tables", [work.over_tables(rows, tables)], everyone if tables <= 100 else everyone[:2])
     for partitions in marks["partitions"]:

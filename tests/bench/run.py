@@ -112,7 +112,8 @@ class Run:
     def growth(self):
         kinds = self.options.growth or list(growth.MARKS)
         growth.run(self.bench, self.sizes.growth_rows, kinds, self.classes(contenders.MAIN), self.record,
-                   rounds=self.sizes.slow_rounds, marks_max=2 if self.options.quick else None)
+                   rounds=self.sizes.slow_rounds, marks_max=2 if self.options.quick else None,
+                   tables_max=None if self.options.full or self.options.growth else 100)
 
     def history(self):
         history.run(self.bench, self.sizes.rows, self.classes(contenders.MAIN), self.sizes.slow_rounds, self.record)
