@@ -27,6 +27,7 @@ Result<TableReport> Verify::table(size_t number, const TablePlan& plan) {
   now_.target_table = plan.target_table;
   now_.keyed = plan.keyed;
   suspects_.clear();
+  said_.clear();
   undecided_.clear();
   chunk_number_ = 0;
   const Status done = plan.keyed ? keyed(number) : whole(number);
@@ -154,15 +155,16 @@ void Verify::merge(std::vector<compare::Digest> source, std::vector<compare::Dig
   }
   for (compare::Digest& there : target) {
     const auto here = by_key.find(compare::array_text(there.key));
-    const bool same = here != by_key.end() && source[here->second].hash == there.hash;
-    if (here != by_key.end()) by_key.erase(here);
+    const bool only = here == by_key.end();
+    const bool same = !only && source[here->second].hash == there.hash;
+    if (!only) by_key.erase(here);
     if (same && !changing(there.mark)) {
       ++now_.equal;
     } else {
-      suspects_.push_back({std::move(there.key), {}});
+      suspects_.push_back({std::move(there.key), only, {}});
     }
   }
-  for (const auto& [key, i] : by_key) suspects_.push_back({std::move(source[i].key), {}});
+  for (const auto& [key, i] : by_key) suspects_.push_back({std::move(source[i].key), false, {}});
 }
 
 bool Verify::chosen() {

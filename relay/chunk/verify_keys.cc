@@ -9,6 +9,7 @@ namespace {
 
 constexpr size_t kHashesAtOnce = 100'000;
 constexpr size_t kKeysAQuery = 1000;
+constexpr size_t kSaidMax = 1'000'000;
 constexpr Millis kPauseMax{1000};
 
 Result<std::vector<std::optional<compare::Row>>> read_rows(compare::Reader& reader, size_t number,
@@ -34,6 +35,7 @@ Result<bool> Verify::settle(size_t number) {
     if (!looked) return false;
   }
   for (const Suspect& suspect : suspects_) {
+    if (!first_time(suspect.key)) continue;
     ++now_.unresolved;
     RowReport row;
     row.kind = "unresolved";
@@ -83,7 +85,7 @@ void Verify::judge(Suspect& suspect, const std::optional<compare::Row>& source,
   const Verdict verdict = suspect.looks.look(sight);
   if (verdict == Verdict::again) {
     left.push_back(std::move(suspect));
-  } else {
+  } else if (verdict != Verdict::equal || !suspect.target_only) {
     count(verdict, suspect.key, source, target);
   }
 }
@@ -91,11 +93,11 @@ void Verify::judge(Suspect& suspect, const std::optional<compare::Row>& source,
 void Verify::count(Verdict verdict, const compare::Key& key,
                    const std::optional<compare::Row>& source,
                    const std::optional<compare::Row>& target) {
+  if (verdict == Verdict::equal) ++now_.equal;
+  if (verdict == Verdict::equal || verdict == Verdict::gone || !first_time(key)) return;
   RowReport row;
   switch (verdict) {
     case Verdict::equal:
-      ++now_.equal;
-      return;
     case Verdict::gone:
     case Verdict::again:
       return;
@@ -121,6 +123,11 @@ void Verify::count(Verdict verdict, const compare::Key& key,
   }
   for (size_t i = 0; i < key.size(); ++i) row.key.emplace_back(plan_->key_columns[i], key[i]);
   list(std::move(row));
+}
+
+bool Verify::first_time(const compare::Key& key) {
+  if (said_.size() >= kSaidMax) return true;
+  return said_.insert(std::hash<std::string>{}(compare::array_text(key))).second;
 }
 
 void Verify::list(RowReport row) {

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "relay/base/logging.h"
+#include "relay/base/mutation.h"
 #include "relay/chunk/verify.h"
 
 namespace millrace::chunk {
@@ -23,6 +24,10 @@ Status Verify::pause(Millis wait) {
     return fail(ErrorCode::cancelled, "stopped");
   }
   return {};
+}
+
+bool Verify::changing(const std::string& mark) const {
+  return mark >= floor_version_ && !mutated("judge_changing");
 }
 
 Result<bool> Verify::take_floor() {

@@ -11,6 +11,7 @@ import pytest
 
 from support.children import wait_until
 from support.load import TABLES, Pgbench, init_tpcb, small_tpcb
+from support.postgres import Database
 from support.world import stream_of
 
 ACCOUNTS = 3000
@@ -61,6 +62,18 @@ def test_no_false_alarm_under_load(world):
     code, report = verify(relay, expect=0)
     assert table_of(report, "public.pgbench_history")["equal"] == world.source.one("select count(*) from pgbench_history")
     assert report["outcome"] == "equal" and report["position"] > report["position_from"]
+
+
+def test_rows_that_are_changing_would_be_false_alarms(world):
+    """The rule behind the test above, switched off."""
+    relay = tpcb(world)
+    load = Pgbench(world.source, seconds=600, rate=300, script=small_tpcb(ACCOUNTS))
+    try:
+        def alarmed():
+            return verify(relay, "--rounds", 2, env={"MILLRACE_MUTATE": "judge_changing"})[0] == 3
+        wait_until(alarmed, 100, "a row that is changing is called different")
+    finally:
+        load.stop()
 
 
 KINDS = """create table kinds (id int primary key, t text, n numeric, b bytea)"""
@@ -226,3 +239,55 @@ def compare_keys_and_names(world, relay):
     assert table_of(report, "public.plain")["missing"] == 1
     code, report = verify(relay, "--counts", expect=3)
     assert sorted(kind for _, _, kind, _ in found(report)) == ["extra", "missing"]
+
+
+def test_invariants_sample_and_refusals(world):
+    relay = stream_of(world, ["public.t"], "create table public.t (id int primary key, balance int)")
+    world.source.execute("insert into t select g, g from generate_series(1, 2000) g")
+    relay.reconfigure(verify={"invariants": {"no debts": "select id from public.t where balance < 0", "sum": "select sum(balance) > 0 from public.t"}})
+    relay.start(ready=True)
+    world.wait_same("t")
+    _, report = verify(relay, "--sample", "20%", "--seed", 5, "--chunk-rows", 20, expect=0)
+    assert 100 < table_of(report, "public.t")["compared"] < 900 and report["seed"] == 5, report
+    _, again = verify(relay, "--sample", "20%", "--seed", 5, "--chunk-rows", 20, "--report", relay.folder / "report.json", expect=0)
+    assert table_of(report, "public.t") == table_of(again, "public.t")
+    assert json.loads((relay.folder / "report.json").read_text()) == again
+    assert [one["holds"] for one in report["invariants"]] == [True, True]
+    world.source.execute("update t set balance = -5 where id in (3, 4)")
+    world.wait_same("t")
+    _, report = verify(relay, expect=3)
+    assert report["invariants"] == [{"name": "no debts", "holds": False, "rows": 2, "why": None},
+                                    {"name": "sum", "holds": True, "rows": 0, "why": None}], report
+    relay.reconfigure(verify={"invariants": {"no debts": "select id from t", "sum": None}})
+    _, report = verify(relay, expect=1)
+    assert "does not exist" in report["invariants"][0]["why"] and table_of(report, "public.t")["equal"] == 2000
+    for arguments, says in [(["--table", "public.other"], "public.other is not in the pipeline"), (["--sample", "0%"], "--sample")]:
+        done = relay.command("verify", *arguments)
+        assert done.returncode == 2 and says in done.stderr, done.stderr
+    relay.stop()
+    world.target.execute("insert into t values (5000, 1)")
+    done = relay.command("verify", "--wait", 1)
+    assert done.returncode == 1 and "did not move for 1 s" in done.stderr and "millrace run" in done.stderr, done.stderr
+    world.target.execute("alter table t drop column _millrace")
+    done = relay.command("verify")
+    assert done.returncode == 1 and "_millrace: it was not set up" in done.stderr, done.stderr
+
+
+def test_other_encoding(world):
+    """Bytes, and so hashes, are others."""
+    server = world.servers.get("target")
+    server.execute("create database latin encoding 'LATIN1' template template0 lc_collate 'C' lc_ctype 'C'")
+    world.target.drop_connection()
+    world.target = Database(server, "latin")
+    world.source.execute("create table public.t (k text primary key, v text)")
+    world.target.execute('create table public.t (k text primary key, v text)')
+    relay = stream_of(world, ["public.t"])
+    world.source.execute("""insert into t select case when g % 2 = 0 then chr(228) || upper(md5(g::text)) else md5(g::text) end, chr(246) || g
+                            from generate_series(1, 600) g""")
+    relay.start(ready=True)
+    wait_until(lambda: world.target.one("select count(*) from t") == 600, 30, "the rows arrive")
+    code, report = verify(relay, "--chunk-rows", 40, expect=0)
+    assert table_of(report, "public.t")["equal"] == 600
+    world.target.execute("update t set v = 'o' || substr(v, 2) where v = chr(246) || '77'")
+    code, report = verify(relay, "--chunk-rows", 40, expect=3)
+    assert [(one["kind"], one["columns"]) for one in report["differences"]] == [("different", ["v"])], report

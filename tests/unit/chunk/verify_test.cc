@@ -2,6 +2,8 @@
 
 #include <doctest/doctest.h>
 
+#include "relay/base/logging.h"
+#include "relay/base/mutation.h"
 #include "verify_world.h"
 
 namespace millrace::chunk {
@@ -19,6 +21,7 @@ VerifyOptions small(uint64_t seed) {
 }
 
 VerifyReport run(VerifyWorld& world, uint64_t seed) {
+  logging::set_level(logging::Level::error);  // it says whom it waits for
   const WaitingClock clock;
   Verify verify(world.sides(), clock, small(seed), {});
   const TablePlan plan = world.plan();
@@ -51,6 +54,14 @@ TEST_CASE(
     "Verify: a target without damage never differs, whatever is written and whenever it shows") {
   CHECK(false_differences(false) == 0);
 }
+
+#ifdef MILLRACE_MUTATIONS
+TEST_CASE("Verify: rows that changed behind the floor would be differences, were they judged") {
+  set_mutations("judge_changing");
+  CHECK(false_differences(false) > 0);
+  set_mutations("");
+}
+#endif
 
 TEST_CASE("Verify: marks by LSN alone would find differences that are none") {
   CHECK(false_differences(true) > 0);

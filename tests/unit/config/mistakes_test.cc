@@ -79,6 +79,14 @@ TEST_CASE("parse: wrong types") {
         "shop.yaml:5: log.kafka: must be a mapping of librdkafka properties, not a single value");
 }
 
+TEST_CASE("parse: invariants are names with SQL") {
+  CHECK(mistakes_of(kMinimal + "verify: {invariants: {a: 'SELECT 1'}}\n") == "");
+  CHECK(mistakes_of(kMinimal + "verify: {invariants: [a]}\n") ==
+        "shop.yaml:5: verify.invariants: must be a mapping of names to SQL, not a list");
+  CHECK(mistakes_of(kMinimal + "verify: {invariants: {a: ''}}\n") ==
+        "shop.yaml:5: verify.invariants: a needs SQL");
+}
+
 TEST_CASE("parse: what is promised and not built is refused by name") {
   const std::pair<const char*, const char*> cases[] = {
       {"log: {format: debezium_json}", "log.format: debezium_json is not built yet"},
