@@ -1,6 +1,7 @@
 #include "connectors/postgres/copy_writer.h"
 
 #include <algorithm>
+#include <array>
 #include <cstdint>
 #include <cstring>
 
@@ -86,7 +87,14 @@ bool CopyWriter::add(std::string_view value) {
 
 void CopyWriter::add(const Version& version) {
   separate();
-  text_.append("\\\\x").append(to_hex(version));
+  constexpr const char* kDigits = "0123456789abcdef";
+  std::array<char, 3 + 2 * sizeof(version.bytes)> out = {'\\', '\\', 'x'};
+  size_t at = 3;
+  for (const uint8_t byte : version.bytes) {
+    out[at++] = kDigits[byte >> 4];
+    out[at++] = kDigits[byte & 15];
+  }
+  text_.append(out.data(), out.size());
 }
 
 bool CopyWriter::end_row() {

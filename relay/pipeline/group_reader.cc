@@ -89,7 +89,8 @@ Result<bool> GroupReader::fill(ChangeBatch& batch, const Watermark& applied, siz
     const bool contained = applied.contains(source->header.position.commit_lsn);
     if (!contained || mutated("no_overlap_check")) {
       const auto lookup = [this](uint64_t fingerprint) { return schemas_.find(fingerprint); };
-      if (auto decoded = wire::decode_row(source->record.value, lookup, batch); !decoded) {
+      if (auto decoded = wire::decode_row(source->record.value, source->header, lookup, batch);
+          !decoded) {
         return fail(std::move(decoded)
                         .error()
                         .at("offset " + std::to_string(source->record.offset))

@@ -36,6 +36,7 @@ struct RowHeader {
   uint64_t fingerprint = 0;  // of the table's schema
   Op op = Op::insert;
   uint32_t xid = 0;
+  size_t bytes = 0;  // of the record, up to where the header ends
 };
 
 // The schema of a fingerprint; null when it is not known.
@@ -51,5 +52,8 @@ Result<RowHeader> peek_row(std::string_view record);
 // Errors: refused for a format of a newer version; corruption, saying what does not fit, also for a
 // fingerprint that `lookup` does not know. `out` then holds no part of the row.
 Status decode_row(std::string_view record, const SchemaLookup& lookup, ChangeBatch& out);
+// The same for a record whose header peek_row has read.
+Status decode_row(std::string_view record, const RowHeader& header, const SchemaLookup& lookup,
+                  ChangeBatch& out);
 
 }  // namespace millrace::wire

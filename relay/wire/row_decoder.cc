@@ -31,7 +31,7 @@ constexpr uint32_t bytes_tag(int field) {
 struct RawHeader {
   uint32_t format = 0;
   uint32_t op = 0;
-  RowHeader header = {Token{0}, 0, {}, {}, 0, Op::insert, 0};  // absent means zero
+  RowHeader header = {Token{0}, 0, {}, {}, 0, Op::insert, 0, 0};  // absent means zero
 };
 
 tl::unexpected<Error> corrupt(std::string what) {
@@ -105,10 +105,13 @@ class RowDecoder {
       : in_(reinterpret_cast<const uint8_t*>(record.data()), size), lookup_(lookup), out_(out) {}
 
   Status run();
+  // For what stands behind a header that was read already.
+  Status run_behind(const RowHeader& header);
 
  private:
   static tl::unexpected<Error> cut_short(int field);
   Status end_header();
+  Status find_table();
   bool read_bytes(std::string_view& bytes);
   Status read_body_field(uint32_t tag, int field);
   Status read_truncated(std::string_view bytes);
@@ -146,12 +149,22 @@ Status RowDecoder::run() {
   return finish();
 }
 
+Status RowDecoder::run_behind(const RowHeader& header) {
+  header_ = header;
+  TRY(find_table());
+  return run();
+}
+
 tl::unexpected<Error> RowDecoder::cut_short(int field) {
   return corrupt(fmt::format("field {} is cut short or malformed", field));
 }
 
 Status RowDecoder::end_header() {
   TRY_ASSIGN(header_, finish_header(raw_));
+  return find_table();
+}
+
+Status RowDecoder::find_table() {
   table_ = lookup_(header_.fingerprint);
   if (table_) return {};
   return corrupt(fmt::format("its table shape {:016x} is not one that the manifest names",
@@ -269,9 +282,16 @@ Result<RowHeader> peek_row(std::string_view record) {
   TRY_ASSIGN(const int size, checked_size(record));
   CodedInputStream in(reinterpret_cast<const uint8_t*>(record.data()), size);
   RawHeader raw;
-  while (const uint32_t tag = in.ReadTag()) {
+  raw.header.bytes = record.size();
+  while (true) {
+    const int at = in.CurrentPosition();
+    const uint32_t tag = in.ReadTag();
+    if (tag == 0) break;
     const int field = WireFormatLite::GetTagFieldNumber(tag);
-    if (field > row_field::kLastOfHeader) return finish_header(raw);
+    if (field > row_field::kLastOfHeader) {
+      raw.header.bytes = static_cast<size_t>(at);
+      return finish_header(raw);
+    }
     if (!read_header_field(in, tag, raw)) {
       return corrupt(fmt::format("field {} is cut short or malformed", field));
     }
@@ -283,6 +303,13 @@ Result<RowHeader> peek_row(std::string_view record) {
 Status decode_row(std::string_view record, const SchemaLookup& lookup, ChangeBatch& out) {
   TRY_ASSIGN(const int size, checked_size(record));
   return RowDecoder(record, size, lookup, out).run();
+}
+
+Status decode_row(std::string_view record, const RowHeader& header, const SchemaLookup& lookup,
+                  ChangeBatch& out) {
+  const std::string_view body = record.substr(std::min(header.bytes, record.size()));
+  TRY_ASSIGN(const int size, checked_size(body));
+  return RowDecoder(body, size, lookup, out).run_behind(header);
 }
 
 }  // namespace millrace::wire

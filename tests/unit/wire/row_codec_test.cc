@@ -100,6 +100,28 @@ TEST_CASE("decode_row: round trip into memory of its own") {
   CHECK(batch.size() == 4);
 }
 
+TEST_CASE("decode_row: behind a header that was read already, and cut short at every length") {
+  for (const Change& change : {sample_update(), sample_remove()}) {
+    const std::string bytes = encoded(change);
+    const auto header = wire::peek_row(bytes);
+    REQUIRE(header);
+    ChangeBatch batch;
+    REQUIRE(wire::decode_row(bytes, *header, lookup, batch));
+    ChangeBatch whole;
+    REQUIRE(wire::decode_row(bytes, lookup, whole));
+    CHECK(batch.changes()[0].op == whole.changes()[0].op);
+    CHECK(batch.changes()[0].position == whole.changes()[0].position);
+    CHECK(std::ranges::equal(batch.changes()[0].after, whole.changes()[0].after));
+    CHECK(std::ranges::equal(batch.changes()[0].before, whole.changes()[0].before));
+    for (size_t length = 0; length < bytes.size(); ++length) {
+      const std::string cut = bytes.substr(0, length);
+      ChangeBatch a, b;
+      CHECK(wire::decode_row(cut, *header, lookup, a).has_value() ==
+            wire::decode_row(cut, lookup, b).has_value());
+    }
+  }
+}
+
 TEST_CASE("decode_row: what protobuf's own class writes, with fields of later versions") {
   for (const Change& change : samples()) {
     // A length-delimited field 100, a varint field 101 and a group 102: unknown, to be skipped.
