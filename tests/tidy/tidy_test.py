@@ -16,7 +16,6 @@ TABLE = {
 }
 for _folder in ["source", "decode", "transform", "wire", "log", "sink", "checkpoint"]:
     TABLE[f"relay/{_folder}"] = {"relay/base", "relay/event"}
-TABLE["relay/chunk"] = {f"relay/{_folder}" for _folder in ["base", "event", "source", "log", "sink"]}
 TABLE["connectors/postgres"] = {"relay/base", "relay/event", "relay/sink"}
 TABLE["relay/chunk"] = {"relay/base", "relay/event", "relay/source", "relay/sink"}
 TABLE["relay/pipeline"] = {folder for folder in TABLE if folder.startswith("relay/")}
