@@ -9,9 +9,20 @@ namespace millrace::postgres {
 
 Result<Connection*> VerifySession::connection() {
   if (!connection_ || !connection_->alive()) {
-    TRY_ASSIGN(connection_, Connection::open(options_));
+    TRY_ASSIGN(auto fresh, Connection::open(options_));
+    const std::lock_guard lock(connection_mutex_);
+    connection_ = std::move(fresh);
   }
   return connection_.get();
+}
+
+void VerifySession::interrupt() {
+  std::shared_ptr<Connection> connection;
+  {
+    const std::lock_guard lock(connection_mutex_);
+    connection = connection_;
+  }
+  if (connection) connection->interrupt();
 }
 
 Result<compare::TableShape> VerifySession::table(const std::string& schema,

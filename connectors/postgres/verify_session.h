@@ -2,11 +2,12 @@
 // contain.
 //
 // Invariant: it writes nothing. A snapshot is one transaction, held from begin() to end(). One
-// connection, one thread. It shares the catalog's reading with what writes the target, and nothing
-// else.
+// connection, one thread, but interrupt() from any. It shares the catalog's reading with what
+// writes the target, and nothing else.
 #pragma once
 
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -31,12 +32,15 @@ class VerifySession final : public compare::TargetClock, public compare::Runner 
   Result<Place> begin() override;
   void end() override;
   Result<compare::Grid> run(std::string_view doing, const compare::Query& query) override;
+  // Ends a running statement, with `cancelled`. Any thread.
+  void interrupt();
 
  private:
   Result<Connection*> connection();
 
   const Options options_;
-  std::unique_ptr<Connection> connection_;
+  std::mutex connection_mutex_;  // guards the pointer against interrupt(), not the session
+  std::shared_ptr<Connection> connection_;
   bool open_ = false;
 };
 

@@ -48,7 +48,7 @@ Status Verify::keyed(size_t number) {
   compare::Range rest;
   bool more = true;
   while (more) {
-    std::vector<compare::Range> unequal;
+    std::vector<Unequal> unequal;
     TRY_ASSIGN(more, batch(number, rest, unequal));
     if (!undecided_.empty()) return {};
     TRY_ASSIGN(const bool looked, by_rows(number, unequal));
@@ -60,8 +60,7 @@ Status Verify::keyed(size_t number) {
 }
 
 // The next chunks behind one floor; false: there are no more, or `undecided_`.
-Result<bool> Verify::batch(size_t number, compare::Range& rest,
-                           std::vector<compare::Range>& unequal) {
+Result<bool> Verify::batch(size_t number, compare::Range& rest, std::vector<Unequal>& unequal) {
   TRY_ASSIGN(const bool floored, take_floor());
   if (!floored) return false;
   std::vector<Piece> pieces;
@@ -75,7 +74,11 @@ Result<bool> Verify::batch(size_t number, compare::Range& rest,
     if (sum.changing == 0 && sum.rows == piece.sum.rows && sum.hash == piece.sum.hash) {
       equal += sum.rows;
     } else {
-      TRY(split(number, piece, sum.rows, unequal));
+      Unequal one{piece.range, {}};
+      if (sum.rows > options_.chunk_rows * kSplitFrom) {
+        TRY_ASSIGN(one.parts, split(number, piece.range));
+      }
+      unequal.push_back(std::move(one));
     }
   }
   TRY_ASSIGN(const bool judged, close_target());
@@ -103,43 +106,52 @@ Result<bool> Verify::read_pieces(size_t number, compare::Range& rest, std::vecto
   return true;
 }
 
-// A range may hold many more rows in the target. Its parts end where the target's rows say.
-Status Verify::split(size_t number, const Piece& piece, uint64_t rows,
-                     std::vector<compare::Range>& out) {
-  compare::Range rest = piece.range;
-  if (rows > options_.chunk_rows * kSplitFrom) {
-    while (true) {
-      TRY_ASSIGN(const auto until, sides_.target.boundary(number, rest, options_.chunk_rows));
-      if (!until) break;
-      out.push_back({rest.after, until});
-      rest.after = until;
-    }
+// The parts end where the target's rows say.
+Result<std::vector<compare::Range>> Verify::split(size_t number, compare::Range rest) {
+  std::vector<compare::Range> parts;
+  while (true) {
+    TRY_ASSIGN(const auto until, sides_.target.boundary(number, rest, options_.chunk_rows));
+    if (!until) break;
+    parts.push_back({rest.after, until});
+    rest.after = until;
   }
-  out.push_back(std::move(rest));
-  return {};
+  parts.push_back(std::move(rest));
+  return parts;
 }
 
-Result<bool> Verify::by_rows(size_t number, std::span<const compare::Range> ranges) {
+Result<bool> Verify::by_rows(size_t number, std::span<const Unequal> ranges) {
   while (!ranges.empty()) {
-    const auto some = ranges.first(std::min(kRangesByRows, ranges.size()));
-    ranges = ranges.subspan(some.size());
+    if (!ranges.front().parts.empty()) {
+      TRY_ASSIGN(const bool done, in_parts(number, ranges.front()));
+      if (!done) return false;
+      ranges = ranges.subspan(1);
+      continue;
+    }
+    size_t count = 1;
+    while (count < std::min(kRangesByRows, ranges.size()) && ranges[count].parts.empty()) ++count;
+    const auto some = ranges.first(count);
+    ranges = ranges.subspan(count);
     TRY_ASSIGN(const bool floored, take_floor());
     if (!floored) return false;
     std::vector<std::vector<compare::Digest>> source, target;
-    for (const compare::Range& range : some) {
-      TRY_ASSIGN(auto digests, sides_.source.digests(number, range));
+    for (const Unequal& one : some) {
+      TRY_ASSIGN(auto digests, sides_.source.digests(number, one.range));
       TRY(pace(digests.size()));
       source.push_back(std::move(digests));
     }
     TRY_ASSIGN(const bool opened, open_target());
     if (!opened) return false;
-    for (const compare::Range& range : some) {
-      TRY_ASSIGN(auto digests, sides_.target.digests(number, range));
+    for (const Unequal& one : some) {
+      TRY_ASSIGN(auto digests, sides_.target.digests(number, one.range));
       target.push_back(std::move(digests));
     }
     TRY_ASSIGN(const bool judged, close_target());
     if (!judged) return false;
-    for (size_t i = 0; i < some.size(); ++i) merge(std::move(source[i]), std::move(target[i]));
+    for (size_t i = 0; i < some.size(); ++i) {
+      std::unordered_set<std::string> met;
+      merge(source[i], std::move(target[i]), met);
+      add_unmet(std::move(source[i]), met);
+    }
     if (suspects_.size() < options_.suspects_max) continue;
     TRY_ASSIGN(const bool settled, settle(number));
     if (!settled) return false;
@@ -147,24 +159,57 @@ Result<bool> Verify::by_rows(size_t number, std::span<const compare::Range> rang
   return true;
 }
 
-// Equal rows that did not change are settled; every other key becomes a suspect.
-void Verify::merge(std::vector<compare::Digest> source, std::vector<compare::Digest> target) {
+// The source's rows of the whole range beside one part of the target's after the other.
+Result<bool> Verify::in_parts(size_t number, const Unequal& range) {
+  std::unordered_set<std::string> met;
+  std::vector<compare::Digest> source;
+  for (const compare::Range& part : range.parts) {
+    TRY_ASSIGN(const bool floored, take_floor());
+    if (!floored) return false;
+    TRY_ASSIGN(source, sides_.source.digests(number, range.range));
+    TRY_ASSIGN(const bool opened, open_target());
+    if (!opened) return false;
+    TRY_ASSIGN(auto target, sides_.target.digests(number, part));
+    TRY_ASSIGN(const bool judged, close_target());
+    if (!judged) return false;
+    merge(source, std::move(target), met);
+    if (suspects_.size() < options_.suspects_max) continue;
+    TRY_ASSIGN(const bool settled, settle(number));
+    if (!settled) return false;
+  }
+  add_unmet(std::move(source), met);
+  return true;
+}
+
+// Equal rows that did not change are settled; every other key becomes a suspect. `met`: keys that
+// both sides have.
+void Verify::merge(const std::vector<compare::Digest>& source, std::vector<compare::Digest> target,
+                   std::unordered_set<std::string>& met) {
   std::unordered_map<std::string, size_t> by_key;
   for (size_t i = 0; i < source.size(); ++i) {
     by_key.emplace(compare::array_text(source[i].key), i);
   }
   for (compare::Digest& there : target) {
     const auto here = by_key.find(compare::array_text(there.key));
-    const bool only = here == by_key.end();
-    const bool same = !only && source[here->second].hash == there.hash;
-    if (!only) by_key.erase(here);
-    if (same && !changing(there.mark)) {
+    if (here == by_key.end()) {
+      suspects_.push_back({std::move(there.key), true, {}});
+      continue;
+    }
+    if (!met.insert(here->first).second) continue;  // in an earlier part
+    if (source[here->second].hash == there.hash && !changing(there.mark)) {
       ++now_.equal;
     } else {
-      suspects_.push_back({std::move(there.key), only, {}});
+      suspects_.push_back({std::move(there.key), false, {}});
     }
   }
-  for (const auto& [key, i] : by_key) suspects_.push_back({std::move(source[i].key), false, {}});
+}
+
+void Verify::add_unmet(std::vector<compare::Digest> source,
+                       const std::unordered_set<std::string>& met) {
+  for (compare::Digest& one : source) {
+    if (met.contains(compare::array_text(one.key))) continue;
+    suspects_.push_back({std::move(one.key), false, {}});
+  }
 }
 
 bool Verify::chosen() {

@@ -85,7 +85,8 @@ class Verify {
   Verify(VerifySides sides, const Clock& clock, VerifyOptions options, std::stop_token stop)
       : sides_(std::move(sides)), clock_(clock), options_(options), stop_(std::move(stop)) {}
 
-  // Tables are numbered as the readers have them; a plan of nullptr was not comparable (`why`).
+  // Tables are numbered as the readers have them. Errors: the connections'; what a table itself
+  // does not allow is in its report.
   Result<TableReport> table(size_t number, const TablePlan& plan);
   const VerifyReport& report() const { return report_; }
   VerifyReport& report() { return report_; }
@@ -94,6 +95,11 @@ class Verify {
   struct Piece {
     compare::Range range;
     compare::Sum sum;
+  };
+  // A range whose sums did not agree, or hold rows that are changing.
+  struct Unequal {
+    compare::Range range;
+    std::vector<compare::Range> parts;  // the target has many more rows there: it is read by these
   };
   struct Suspect {
     compare::Key key;
@@ -116,11 +122,14 @@ class Verify {
 
   // verify.cc
   Status keyed(size_t number);
-  Result<bool> batch(size_t number, compare::Range& rest, std::vector<compare::Range>& unequal);
+  Result<bool> batch(size_t number, compare::Range& rest, std::vector<Unequal>& unequal);
   Result<bool> read_pieces(size_t number, compare::Range& rest, std::vector<Piece>& pieces);
-  Result<bool> by_rows(size_t number, std::span<const compare::Range> ranges);
-  Status split(size_t number, const Piece& piece, uint64_t rows, std::vector<compare::Range>& out);
-  void merge(std::vector<compare::Digest> source, std::vector<compare::Digest> target);
+  Result<bool> by_rows(size_t number, std::span<const Unequal> ranges);
+  Result<bool> in_parts(size_t number, const Unequal& range);
+  Result<std::vector<compare::Range>> split(size_t number, compare::Range rest);
+  void merge(const std::vector<compare::Digest>& source, std::vector<compare::Digest> target,
+             std::unordered_set<std::string>& met);
+  void add_unmet(std::vector<compare::Digest> source, const std::unordered_set<std::string>& met);
   bool chosen();
   Status pace(uint64_t rows);
 

@@ -60,6 +60,7 @@ class VerifyCommand {
 
   Result<int> run() {
     TRY(prepare());
+    const std::stop_callback on_stop(stop_, [this] { target_session_->interrupt(); });
     TRY(plan());
     TRY(compare_tables());
     TRY(ask_invariants());

@@ -1,5 +1,7 @@
 #include "verify_world.h"
 
+#include <algorithm>
+
 #include <fmt/format.h>
 
 namespace millrace::chunk {
@@ -149,11 +151,17 @@ std::vector<std::pair<int, VerifyWorld::Stored>> VerifyWorld::Side::read(
   const Table& table = source_ ? world_.visible_ : *world_.snapshot_;
   std::vector<std::pair<int, Stored>> out;
   for (const auto& [key, row] : table) {
-    if (range.after && key <= number_of(*range.after)) continue;
-    if (range.until && key > number_of(*range.until)) continue;
+    if (range.after && place(key) <= place(number_of(*range.after))) continue;
+    if (range.until && place(key) > place(number_of(*range.until))) continue;
     out.emplace_back(key, row);
   }
+  std::sort(out.begin(), out.end(),
+            [this](const auto& a, const auto& b) { return place(a.first) < place(b.first); });
   return out;
+}
+
+int VerifyWorld::Side::place(int key) const {
+  return source_ || world_.options_.scramble == 1 ? key : key * world_.options_.scramble % 101;
 }
 
 Result<std::optional<compare::Key>> VerifyWorld::Side::boundary(size_t, const compare::Range& range,

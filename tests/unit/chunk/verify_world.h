@@ -21,6 +21,7 @@ struct WorldOptions {
   bool lsn_only = false;     // the mutation: a mark is taken to be seen at once
   std::set<int> left_alone;  // no commit touches these
   int hot = -1;              // this key changes at every move
+  int scramble = 1;          // other than 1: the target sorts keys (below 101) in another order
 };
 
 class VerifyWorld final : public compare::SourceClock, public compare::TargetClock {
@@ -83,6 +84,7 @@ class VerifyWorld final : public compare::SourceClock, public compare::TargetClo
 
    private:
     std::vector<std::pair<int, Stored>> read(const compare::Range& range);
+    int place(int key) const;
     VerifyWorld& world_;
     const bool source_;
   };
