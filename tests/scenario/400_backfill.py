@@ -7,6 +7,8 @@ import threading
 
 import psycopg2
 
+import pytest
+
 from support.children import wait_until
 from support.load import Pgbench
 from support.relay import merge
@@ -90,6 +92,7 @@ CHANGES = ["update composite set v = 'new {n}' where a = {n} % 400", "delete fro
            "update \"Odd \"\"Name\" set \"v,x\" = '{n}' where \"K ey\" = {n} % 500"]
 
 
+@pytest.mark.fault(1)
 def test_any_key_and_killed_at_every_step(world):
     world.both(SHAPES)
     world.source.execute(FILL)

@@ -6,6 +6,8 @@ import threading
 
 import psycopg2
 
+import pytest
+
 from support.children import wait_until
 from support.world import stream_of
 
@@ -70,6 +72,7 @@ def copy_beside_hanging_commits(world, mutate=""):
     return world.differences("t")
 
 
+@pytest.mark.fault(19)
 def test_the_newer_rows_survive(world):
     assert copy_beside_hanging_commits(world) == []
 

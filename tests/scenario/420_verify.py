@@ -146,6 +146,7 @@ class Writer:
         self._connection.close()
 
 
+@pytest.mark.fault(19)
 @pytest.mark.parametrize("rule", [None, "plain_lsn"])
 def test_commit_that_hangs_at_a_standby_is_no_difference(world, rule):
     """The stream delivers it, snapshots do not see it: the row is older in the source than in the target."""
