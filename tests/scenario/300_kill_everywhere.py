@@ -153,5 +153,6 @@ def test_the_oracle_notices(world, rule):
     """The same rounds with a safety rule switched off must fail."""
     with pytest.raises(AssertionError) as caught:
         run_schedule(world, False, 30, {"MILLRACE_MUTATE": rule})
-    words = {"no_atomic": "torn", "ack_received": "the slot forgot"}
-    assert words[rule] in str(caught.value), caught.value
+    # A transaction in pieces may also run into the relay's own checks first: the position, or the next change of a row.
+    words = {"no_atomic": ["torn", "another instance applied", "no such row"], "ack_received": ["the slot forgot"]}
+    assert any(word in str(caught.value) for word in words[rule]), caught.value
