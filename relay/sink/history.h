@@ -51,7 +51,7 @@ struct CopyJob {
   std::optional<KeyText> after;  // keys behind this one only
   std::optional<KeyText> until;  // up to this one, which is included; set at the start, so that the
                                  // job ends under inserts
-  std::vector<KeyText> keys;     // JobKind::keys
+  std::vector<KeyText> keys;     // JobKind::keys; not read back once the job has ended
   // A row that stands in the target under a version older than the floor (or none) is replaced;
   // otherwise any row that stands there is kept.
   bool replace = false;
