@@ -43,7 +43,7 @@ ordered_json json_of(const std::optional<std::string>& value) {
   return value ? ordered_json(*value) : ordered_json(nullptr);
 }
 
-ordered_json json_of(const TableReport& table) {
+ordered_json json_of(const VerifyHead& head, const TableReport& table) {
   ordered_json out;
   out["table"] = table.table;
   out["target_table"] = table.target_table;
@@ -55,6 +55,9 @@ ordered_json json_of(const TableReport& table) {
   out["different"] = table.different;
   out["unresolved"] = table.unresolved;
   out["why"] = table.why.empty() ? ordered_json(nullptr) : ordered_json(table.why);
+  const auto hash = head.mapping_hashes.find(table.table);
+  out["mapping_hash"] =
+      hash == head.mapping_hashes.end() ? ordered_json(nullptr) : ordered_json(hash->second);
   return out;
 }
 
@@ -126,7 +129,7 @@ std::string verify_json(const VerifyHead& head, const VerifyReport& report,
   out["started_at"] = to_string(head.started_at);
   out["ended_at"] = to_string(head.ended_at);
   out["tables"] = ordered_json::array();
-  for (const TableReport& table : report.tables) out["tables"].push_back(json_of(table));
+  for (const TableReport& table : report.tables) out["tables"].push_back(json_of(head, table));
   out["differences"] = ordered_json::array();
   out["unresolved"] = ordered_json::array();
   for (const RowReport& row : report.rows) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -11,6 +12,8 @@
 #include "relay/chunk/verify.h"
 
 namespace millrace::cli {
+
+constexpr uint64_t kListMax = 10'000;  // rows that a report may list, and repair takes
 
 struct InvariantReport {
   std::string name;
@@ -22,7 +25,8 @@ struct InvariantReport {
 struct VerifyHead {
   std::string pipeline;
   std::string config_hash;
-  std::string kind;  // rows | keys
+  std::map<std::string, std::string> mapping_hashes;  // by table
+  std::string kind;                                   // rows | keys
   double sample = 1;
   uint64_t seed = 0;
   uint32_t timeline = 0;
