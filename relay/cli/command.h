@@ -58,6 +58,7 @@ void add_letters(CLI::App& app, Invocation& invocation);
 void add_log(CLI::App& app, Invocation& invocation);
 void add_teardown(CLI::App& app, Invocation& invocation);
 void add_verify(CLI::App& app, Invocation& invocation);
+void add_repair(CLI::App& app, Invocation& invocation);
 void add_version(CLI::App& app, Invocation& invocation);
 void add_docs_config(CLI::App& app,
                      Invocation& invocation);  // hidden: prints docs/configuration.md

@@ -30,7 +30,8 @@ Result<int> verify(const config::Config& config, const VerifyArguments& argument
     case VerifyOutcome::equal:
       return 0;
     case VerifyOutcome::different:
-      return fail(ErrorCode::negative, result.summary, "--report FILE keeps the list");
+      return fail(ErrorCode::negative, result.summary,
+                  "--report FILE keeps the list; `millrace repair` brings these rows over again");
     case VerifyOutcome::undecided:
       break;
   }
