@@ -150,6 +150,7 @@ Result<std::vector<CopyJob>> read_jobs(Connection& connection, const std::string
       {pipeline});
   if (!reply.ok()) return fail(job_error(connection, reply, "reading jobs"));
   std::vector<CopyJob> jobs;
+  jobs.reserve(static_cast<size_t>(reply.rows()));
   for (int row = 0; row < reply.rows(); ++row) jobs.push_back(read_job(reply, row));
   return jobs;
 }
