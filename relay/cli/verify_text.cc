@@ -79,7 +79,8 @@ ordered_json json_of(const RowReport& row) {
 std::string key_text(const RowReport& row) {
   std::string out;
   for (const auto& [column, value] : row.key) {
-    out += (out.empty() ? "" : ", ") + column + "=" + value;
+    if (!out.empty()) out += ", ";
+    out.append(column).append("=").append(value);
   }
   return printable(out);
 }

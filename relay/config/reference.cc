@@ -127,7 +127,8 @@ std::string show_special(const Option& option, const Config& config) {
   }
   if (option.key == "verify.invariants") {
     for (const auto& [name, sql] : config.verify.invariants) {
-      out += (out.empty() ? "" : ", ") + name + ": " + sql;
+      if (!out.empty()) out += ", ";
+      out.append(name).append(": ").append(sql);
     }
     return "{" + out + "}";
   }

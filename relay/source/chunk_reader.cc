@@ -46,7 +46,7 @@ std::string key_in_sql(const TableToRead& table, const std::string& before = {},
   std::string out;
   for (const TableToRead::KeyColumn& column : table.key) {
     if (!out.empty()) out += ", ";
-    out += before + quote_identifier(column.name) + after;
+    out.append(before).append(quote_identifier(column.name)).append(after);
   }
   return out;
 }
@@ -258,11 +258,11 @@ Result<Piece> ChunkReader::read_keys(const TableToRead& table, const std::vector
     const PieceLimits all{keys.size(), UINT64_MAX};
     TRY_ASSIGN([[maybe_unused]] const bool whole,
                copy(table, " WHERE " + key + " IN (" + list + ")", all, piece));
+    const std::string row_is = "SELECT FROM " + name_in_sql(table) + " WHERE " + key + " = ";
     for (const KeyValues& wanted : keys) {
-      TRY_ASSIGN(const std::string values, tuple(table, wanted));
-      TRY_ASSIGN(const Rows found,
-                 source->query("read rows by key", "SELECT FROM " + name_in_sql(table) + " WHERE " +
-                                                       key + " = " + values));
+      TRY_ASSIGN(std::string one, tuple(table, wanted));
+      one.insert(0, row_is);
+      TRY_ASSIGN(const Rows found, source->query("read rows by key", one));
       if (found.count() == 0) absent.push_back(wanted);
     }
     return {};
