@@ -74,9 +74,7 @@ Settings producer_settings(const KafkaOptions& options) {
       {"acks", "all"},
       {"message.timeout.ms", "0"},
       {"max.in.flight.requests.per.connection", "5"},
-      // A backlog goes in full batches, at half of the broker's CPU (docs/performance.md). A row
-      // and its manifest wait for it one after the other: no more than this.
-      {"linger.ms", "1"},
+      {"linger.ms", "0"},
       {"compression.type", "lz4"},
       {"batch.size", number(std::clamp<size_t>(options.memory_bytes / 128, 64 << 10, 1 << 20))},
       {"batch.num.messages", "100000"},
