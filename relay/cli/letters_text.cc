@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "relay/cli/status_text.h"
 #include "relay/pipeline/letters.h"
 
 namespace millrace::cli {
@@ -25,14 +26,6 @@ std::string values_of(const Letter& letter) {
     out += value.is_string() ? value.get<std::string>() : value.dump();
   }
   return out;
-}
-
-// Keys and messages hold what others wrote: no control character reaches the terminal.
-std::string printable(std::string text) {
-  for (char& c : text) {
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = ' ';
-  }
-  return text;
 }
 
 std::string dump(const ordered_json& json) {

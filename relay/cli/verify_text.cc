@@ -5,6 +5,8 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "relay/cli/status_text.h"
+
 namespace millrace::cli {
 namespace {
 
@@ -14,14 +16,6 @@ using chunk::VerifyReport;
 using nlohmann::ordered_json;
 
 constexpr size_t kRowsShown = 20;
-
-// Keys and messages hold what others wrote: no control character reaches the terminal.
-std::string printable(std::string text) {
-  for (char& c : text) {
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = ' ';
-  }
-  return text;
-}
 
 std::string position(const VerifyHead& head, Lsn lsn) {
   return std::to_string(head.timeline) + ":" + to_string(lsn);
