@@ -364,7 +364,9 @@ Result<Bounds> watermarks(Client& client, const std::string& topic, int32_t part
     if (!unknown)
       return fail(
           retryable(client, fmt::format("topic {}, partition {}", topic, partition), error));
-    return fail(ErrorCode::refused,
+    // Not final: a broker that was started again says so of topics that it is still loading, for as
+    // long as that takes it.
+    return fail(ErrorCode::retryable,
                 fmt::format("topic {}, partition {} does not exist on kafka {}", topic, partition,
                             client.options().brokers),
                 "run `millrace setup`; when it was deleted, start again from a fresh copy with "

@@ -58,8 +58,10 @@ EmbeddedOptions options_of_child() {
 
 uint64_t folder_bytes(const std::filesystem::path& path) {
   uint64_t bytes = 0;
-  for (const auto& entry : std::filesystem::recursive_directory_iterator(path)) {
-    if (entry.is_regular_file()) bytes += entry.file_size();
+  for (const auto& entry : std::filesystem::directory_iterator(path)) {
+    std::error_code gone;  // the log deletes files meanwhile
+    const auto size = entry.file_size(gone);
+    if (!gone) bytes += size;
   }
   return bytes;
 }

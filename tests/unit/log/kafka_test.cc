@@ -94,6 +94,24 @@ TEST_CASE("Producer: nothing is sent to a partition that its leader does not ser
   write_one(*producer, 1, "v");
 }
 
+TEST_CASE("Reader: a topic that a broker does not know is asked for again, not given up") {
+  MockCluster cluster;
+  auto log = must(open_kafka(options_for(cluster)));
+  auto producer = must(log->producer());
+  append_control(*producer, "m");
+  auto reader = must(log->reader());
+  for (int i = 0; i < 1000; i++) {
+    rd_kafka_mock_push_request_errors(cluster.get(), 2 /* ListOffsets */, 1,
+                                      RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART);
+  }
+  const auto bounds = reader->control_bounds();
+  REQUIRE(!bounds);
+  CHECK(bounds.error().code() == ErrorCode::retryable);
+  CHECK(bounds.error().message().find("does not exist on kafka") != std::string::npos);
+  rd_kafka_mock_clear_request_errors(cluster.get(), 2);
+  CHECK(must(reader->control_bounds()).end == 1);
+}
+
 TEST_CASE("Producer: passing broker errors are retried, in order, without a gap or a duplicate") {
   MockCluster cluster;
   auto log = must(open_kafka(one_batch(options_for(cluster))));
