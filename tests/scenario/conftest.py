@@ -6,7 +6,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from support import faults  # noqa: E402
+from support import faults, promises  # noqa: E402
 from support.kafka import Kafka  # noqa: E402
 from support.proxy import Proxy  # noqa: E402
 from support.world import Servers, World  # noqa: E402
@@ -61,6 +61,8 @@ def pytest_runtest_makereport(item, call):
     report = (yield).get_result()
     if report.when == "call" or report.failed:
         faults.record(item, report.outcome, report.duration)
+    if report.failed:
+        promises.record(item, call.excinfo.value)
     if report.failed and hasattr(item, "world"):
         for title, text in item.world.logs():
             report.sections.append((title, text))

@@ -1,6 +1,8 @@
 """Source and target compared row by row, as text, over every column but _millrace."""
 import time
 
+from . import promises
+
 SESSION = """set datestyle = 'ISO, YMD'; set intervalstyle = 'postgres'; set timezone = 'UTC';
 set bytea_output = 'hex'; set extra_float_digits = 1; set search_path = pg_catalog, public;
 set default_transaction_read_only = on"""
@@ -91,13 +93,13 @@ def _multiset_minus(left, right):
 
 def assert_same(source, target, tables):
     found = differences(source, target, tables)
-    assert not found, "source and target differ:\n" + "\n".join(found)
+    promises.keep(not found, "source and target differ:\n" + "\n".join(found))
 
 
 def wait_same(source, target, tables, timeout_s=30, each_time=lambda: None):
     """For a source at rest: waits until the target is equal; calls each_time between looks."""
     deadline = time.monotonic() + timeout_s
     while found := differences(source, target, tables):
-        assert time.monotonic() < deadline, f"after {timeout_s} s source and target differ:\n" + "\n".join(found)
+        promises.keep(time.monotonic() < deadline, f"after {timeout_s} s source and target differ:\n" + "\n".join(found))
         each_time()
         time.sleep(0.2)
