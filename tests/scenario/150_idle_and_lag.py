@@ -1,5 +1,8 @@
-"""150 An idle slot lets go of WAL without a heartbeat table; lag is 0 when idle and grows when stuck."""
+"""150 An idle slot lets go of WAL without a heartbeat table; lag is 0 when idle and grows when stuck; an idle relay sleeps."""
 import time
+
+import psutil
+import pytest
 
 from support.children import wait_until
 from support.world import stream_of
@@ -92,3 +95,26 @@ def test_back_pressure_does_not_starve_the_keepalive(world):
         assert world.source.one(pid, (relay.slot,)) == before, "the walsender was lost while apply was stuck"
     world.wait_same("t")
     assert relay.peak_rss_mb() < 200
+
+
+@pytest.mark.parametrize("kafka", [False, True], ids=["embedded", "kafka"])
+def test_idle_relay_sleeps(world, kafka):
+    """Its threads wake up a few dozen times a second, all together: a machine that is busy makes that less, not more."""
+    relay = stream_of(world, ["public.t"], DDL, kafka=kafka)
+    relay.start(ready=True)
+    world.source.execute("insert into t values (1, 'x')")
+    world.wait_same("t")
+    pid = relay.child().pid
+
+    def wakes():
+        """Of the threads that live: those of librdkafka stay for as long as their clients do."""
+        return sum(int(line.split()[1]) for task in psutil.Process(pid).threads()
+                   for line in open(f"/proc/{pid}/task/{task.id}/status") if line.startswith("voluntary"))
+    before, began = wakes(), time.monotonic()
+    time.sleep(5)
+    a_second = (wakes() - before) / (time.monotonic() - began)
+    assert a_second < 110, f"{a_second:.0f} wakes a second"
+    world.source.execute("insert into t values (2, 'y')")
+    world.wait_same("t")
+    code, seconds = relay.terminate()
+    assert code == 0 and seconds < 5, (code, seconds)

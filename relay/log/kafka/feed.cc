@@ -70,14 +70,17 @@ Result<Message> Feed::take_ready() {
   }
 }
 
+// A message ends a wait at once. Small steps are for librdkafka only, while by its own word there
+// is more and it sleeps: at rest they would be most of what an idle relay costs.
 Result<Message> Feed::wait_for_one(Millis wait) {
   const SteadyTime until = system_clock().now() + wait;
   Millis step(1);
   for (;;) {
     const auto left = std::chrono::ceil<Millis>(until - system_clock().now());
     if (left <= Millis(0)) return Message();
-    Message message(
-        rd_kafka_consume_queue(queue_.get(), static_cast<int>(std::min(step, left).count())));
+    const bool more = more_is_there();
+    const Millis patience = more ? std::min(step, left) : left;
+    Message message(rd_kafka_consume_queue(queue_.get(), static_cast<int>(patience.count())));
     if (message) {
       TRY_ASSIGN(Message judged, judge(std::move(message)));
       if (judged) return judged;
@@ -85,7 +88,8 @@ Result<Message> Feed::wait_for_one(Millis wait) {
       if (ready) return ready;
       continue;
     }
-    if (more_is_there()) nudger_.nudge(topic_, partition_);
+    if (!more) continue;
+    nudger_.nudge(topic_, partition_);
     step = std::min(step * 2, Millis(100));
   }
 }

@@ -9,11 +9,19 @@
 namespace {
 
 constexpr long kNanosInSecond = 1'000'000'000;
+constexpr long kNanosInMilli = 1'000'000;
+constexpr long kLongWait = 20 * kNanosInMilli;
+
+// librdkafka cuts the time to its next timer down to whole milliseconds, and spins through the
+// rest: each of its clients a millisecond of CPU a second, at rest. A long wait lasts a millisecond
+// more.
+long slack(const timespec& left) {
+  return left.tv_sec > 0 || left.tv_nsec >= kLongWait ? kNanosInMilli : 0;
+}
 
 timespec in_order(time_t seconds, long nanos) {
   if (nanos < 0) return {seconds - 1, nanos + kNanosInSecond};
-  if (nanos >= kNanosInSecond) return {seconds + 1, nanos - kNanosInSecond};
-  return {seconds, nanos};
+  return {seconds + nanos / kNanosInSecond, nanos % kNanosInSecond};
 }
 
 }  // namespace
@@ -30,7 +38,7 @@ extern "C" int cnd_timedwait(cnd_t* condition, mtx_t* mutex, const timespec* unt
   const timespec left = in_order(until->tv_sec - wall.tv_sec, until->tv_nsec - wall.tv_nsec);
   timespec deadline = steady;
   if (left.tv_sec >= 0) {
-    deadline = in_order(steady.tv_sec + left.tv_sec, steady.tv_nsec + left.tv_nsec);
+    deadline = in_order(steady.tv_sec + left.tv_sec, steady.tv_nsec + left.tv_nsec + slack(left));
   }
   const int result =
       pthread_cond_clockwait(reinterpret_cast<pthread_cond_t*>(condition),

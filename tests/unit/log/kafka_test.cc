@@ -2,6 +2,7 @@
 #include <thread>
 
 #include <doctest/doctest.h>
+#include <threads.h>
 
 #include "relay/log/kafka/kafka_log.h"
 #include "tests/unit/log/log_fixture.h"
@@ -256,4 +257,27 @@ TEST_CASE("Producer: records wait for a broker that is away, and poll returns in
   CHECK(system_clock().now() - start < Millis(2000));
   rd_kafka_mock_broker_set_up(cluster.get(), 1);
   reports.wait(*producer, 1, 0);
+}
+
+// librdkafka's main thread waits for its next timer in whole milliseconds, cut down, and spins
+// until it is due: a millisecond of CPU a second for each client at rest.
+TEST_CASE("cnd_timedwait: a long wait lasts until the timer that it was cut down from is due") {
+  mtx_t mutex;
+  cnd_t condition;
+  REQUIRE(mtx_init(&mutex, mtx_plain) == thrd_success);
+  REQUIRE(cnd_init(&condition) == thrd_success);
+  REQUIRE(mtx_lock(&mutex) == thrd_success);
+  const SteadyTime start = system_clock().now();
+  timespec until{};
+  timespec_get(&until, TIME_UTC);
+  until.tv_nsec += 30'000'000;
+  if (until.tv_nsec >= 1'000'000'000) {
+    until.tv_sec++;
+    until.tv_nsec -= 1'000'000'000;
+  }
+  CHECK(cnd_timedwait(&condition, &mutex, &until) == thrd_timedout);
+  CHECK(system_clock().now() - start >= std::chrono::microseconds(30'900));
+  mtx_unlock(&mutex);
+  cnd_destroy(&condition);
+  mtx_destroy(&mutex);
 }
