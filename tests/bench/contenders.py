@@ -54,6 +54,10 @@ class Contender:
         """What the contender itself says of its run; for the readers, which end by themselves."""
         return {}
 
+    def more(self, _changes):
+        """Figures that this contender alone has."""
+        return {}
+
 
 class Native(Contender):
     """CREATE SUBSCRIPTION: the walsender and one apply worker."""

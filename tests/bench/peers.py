@@ -2,6 +2,7 @@
 
 One standalone worker, set for speed: batches of 8192, a queue of 32768, polls of 10 ms, lz4, ParallelGC. Its clocks, of
 time and of CPU, start with its first record in the broker: how a JVM starts and finds plugins is not what is compared.
+Its warm rate is that of the second half of what it brought, when its compiler has done its work.
 """
 import subprocess
 import tarfile
@@ -44,6 +45,15 @@ def fetch():
     return HOME
 
 
+def warm_rate(progress, changes):
+    """progress: (seconds, amount), the last of them the end. The rate of the second half; None when it was not seen."""
+    whole = progress[-1][1] if progress else 0
+    half = next(((at, amount) for at, amount in progress if amount >= whole / 2), None)
+    if not whole or progress[-1][0] <= half[0]:
+        return None
+    return changes * (whole - half[1]) / whole / (progress[-1][0] - half[0])
+
+
 def properties(path, values):
     path.write_text("".join(f"{key}={value}\n" for key, value in values.items()))
     return path
@@ -53,11 +63,12 @@ class DebeziumCapture(Contender):
     name, title = "debezium_capture", "Debezium → Kafka"
     reads_only, broker = True, True
     works = ("rows100", "single")
+    looked, every_s = 0.0, 0.05
     schemas = "false"  # in every record: its sink needs them, a topic alone does not
 
     def __init__(self, *arguments, config=None):
         super().__init__(*arguments)
-        self.kafka, self.child = self.bench.kafka(), None
+        self.kafka, self.child, self.progress = self.bench.kafka(), None, []
         self.folder = self.bench.folder / self.label
         self.folder.mkdir()
         self.source.execute(f"create publication {self.label} for table {', '.join(self.tables)}")
@@ -95,9 +106,24 @@ class DebeziumCapture(Contender):
         return time.monotonic()
 
     def in_broker(self, table):
-        """Whether a topic's file has a record."""
+        """Bytes of a table's topic, as its files have them."""
         files = (self.kafka.folder / "data").glob(f"{self.label}.public.{table}-*/*.log")
-        return any(path.stat().st_size for path in files)
+        return sum(path.stat().st_size for path in files)
+
+    def brought(self):
+        """Grows with the rows that have arrived, from 0."""
+        return self.in_broker("rows_")
+
+    def look(self):
+        self.looked = time.monotonic()
+        self.progress.append((self.looked, self.brought()))
+
+    def notice(self):
+        if time.monotonic() - self.looked > self.every_s:
+            self.look()
+
+    def more(self, changes):
+        return {"warm_rate": warm_rate(self.progress, changes)}
 
     def pids(self):
         return [self.child.pid] if self.child else []
@@ -110,7 +136,10 @@ class DebeziumCapture(Contender):
                 "target": sum(map(meters.threads_cpu, backends))}
 
     def arrived(self, _end_lsn):
-        return self.in_broker("bench_end")  # sent after all others
+        if not self.in_broker("bench_end"):  # sent after all others
+            return False
+        self.look()
+        return True
 
     def stop(self):
         self.child.stop(20)
@@ -122,8 +151,8 @@ class DebeziumCapture(Contender):
 class Debezium(DebeziumCapture):
     """Both connectors in one worker. Its sink takes topics in any order, so the rows are counted."""
     name, title = "debezium", "Debezium, JDBC sink"
-    reads_only, schemas = False, "true"
-    looked = 0.0
+    reads_only, schemas, every_s = False, "true", 0.25
+    counted = 0.0
 
     def connectors(self):
         return super().connectors() + [properties(self.folder / "sink.properties", {
@@ -135,11 +164,17 @@ class Debezium(DebeziumCapture):
             "collection.name.format": "${source.table}", "batch.size": 8192, "use.reduction.buffer": "true",
             "consumer.override.max.poll.records": 8192, "consumer.override.metadata.max.age.ms": 500})]
 
+    def brought(self):
+        return self.target.one("select pg_relation_size('rows_')")
+
     def arrived(self, _end_lsn):
-        if time.monotonic() - self.looked < 0.25 or not self.target.one("select exists (select from bench_end)"):
+        if time.monotonic() - self.counted < 0.25 or not self.target.one("select exists (select from bench_end)"):
             return False
-        self.looked = time.monotonic()
-        return self.target.one("select count(*) from rows_") == self.source.one("select count(*) from rows_")
+        self.counted = time.monotonic()
+        if self.target.one("select count(*) from rows_") != self.source.one("select count(*) from rows_"):
+            return False
+        self.look()
+        return True
 
 
 ALL = [DebeziumCapture, Debezium]

@@ -4,7 +4,8 @@ from pathlib import Path
 from . import tables
 
 COLORS = {"native": "#555555", "embedded": "#1b6ca8", "kafka": "#c8553d", "split": "#e0a458", "eager": "#999999",
-          "lagging": "#bbbbbb", "decode": "#2a9d8f", "capture_embedded": "#7fb3d5", "capture_kafka": "#e29a89"}
+          "lagging": "#bbbbbb", "decode": "#2a9d8f", "capture_embedded": "#7fb3d5", "capture_kafka": "#e29a89",
+          "debezium": "#8e6c8a", "debezium_capture": "#b79bb3"}
 WIDTH, HEIGHT = 8, 3.6
 
 

@@ -11,7 +11,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bench import latency, meters, page, run, tables, targets  # noqa: E402
+from bench import latency, meters, page, peers, run, tables, targets  # noqa: E402
 from bench.results import Results, Selection  # noqa: E402
 
 RECORDED = Path(__file__).parent / "recorded.jsonl"
@@ -97,6 +97,16 @@ def test_less_memory_is_better():
     rows = rows_of([line("rows100", "debezium_capture", 1, peak_mb=900), line("rows100", "capture_kafka", 4, peak_mb=90)])
     assert rows["capture → Kafka, memory", "Debezium"][1] == "must reached"
     assert rows["capture → Kafka", "Debezium"] == (4, "must reached")
+
+
+def test_a_warm_rate_is_of_the_second_half():
+    progress = [(10.0, 0), (14.0, 40), (16.0, 60), (18.0, 100), (18.5, 110), (19.0, 120)]  # slow, then fast
+    assert peers.warm_rate(progress, 1200) == 600 / 3
+    assert peers.warm_rate([], 1200) is None and peers.warm_rate([(1.0, 100)], 1200) is None
+    lines = [line("rows100", "debezium_capture", 10, warm_rate=25), line("rows100", "capture_kafka", 40)]
+    assert rows_of(lines)["capture → Kafka", "Debezium when warm"] == (1.6, "**not reached**")
+    assert rows_of(lines)["capture → Kafka", "Debezium"] == (4, "must reached")
+    assert "10 ±0 %; warm 25" in tables.rates(Selection(lines), tables.READING, "eager")
 
 
 def test_the_page_is_made_of_whole_runs_only(tmp_path):

@@ -76,8 +76,8 @@ class Selection:
     def first(self, section, work=None):
         return next((r for r in self.section(section) if work in (None, r["work"])), None)
 
-    def ratio(self, section, work, contender, others, key="rate"):
-        """To the best of `others`, of medians; None when either was not measured."""
+    def ratio(self, section, work, contender, others, key="rate", to_key=None):
+        """To the best of `others` (by to_key, when theirs is another figure), of medians; None when either was not measured."""
         mine = self.median(section, work, contender, key)
-        best = [m for other in others if (m := self.median(section, work, other, key)) is not None]
+        best = [m for other in others if (m := self.median(section, work, other, to_key or key)) is not None]
         return mine / max(best) if mine is not None and best else None

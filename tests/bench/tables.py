@@ -27,7 +27,8 @@ def line(record):
     if record["section"] == "idle":
         return what + f"{record['cpu_percent']:.2f} % of a core, {record['rss_mb']:.0f} MB"
     cpu = sum(record["cpu_s_per_million"].values())
-    return what + f"{record['rate']:,.0f}/s, {number(record['peak_mb'])} MB, all together {cpu:.1f} CPU s a million"
+    warm = f" (warm {record['warm_rate']:,.0f})" if record.get("warm_rate") else ""
+    return what + f"{record['rate']:,.0f}/s{warm}, {number(record['peak_mb'])} MB, all together {cpu:.1f} CPU s a million"
 
 
 def markdown(head, rows):
@@ -69,7 +70,9 @@ def rates(selection, names, yardstick):
                 continue
             low, high = selection.spread("throughput", one, name, "rate")
             ratio = selection.ratio("throughput", one, name, [yardstick])
-            cells.append(f"{median:,.0f} ±{(high - low) / 2 / median * 100:.0f} %" + (f" ({ratio:.2f}×)" if ratio else ""))
+            warm = selection.median("throughput", one, name, "warm_rate")
+            cells.append(f"{median:,.0f} ±{(high - low) / 2 / median * 100:.0f} %" + (f" ({ratio:.2f}×)" if ratio else "") +
+                         (f"; warm {warm:,.0f}" if warm else ""))
         if any(cells):
             changes = selection.first("throughput", one)["changes"]
             rows.append([f"`{one}`: {WORKS[one].title}, {WORKS[one].unit} ({changes:,} changes)", *cells])

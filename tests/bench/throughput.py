@@ -90,7 +90,7 @@ def drain(prepared, contender):
     own_cpu = sum(v for name, v in stages.items() if name not in ("walsender", "target", "broker"))
     return {"rate": changes / seconds, "seconds": seconds, "own_cpu": own_cpu / changes * 1e6, "peak_mb": peak_mb,
             "cpu_s_per_million": {name: value / changes * 1e6 for name, value in stages.items()},
-            "wire_bytes_a_change": wire / changes, "stream_bytes_a_change": own["bytes"] / changes if own else None,
+            **contender.more(changes), "wire_bytes_a_change": wire / changes, "stream_bytes_a_change": own["bytes"] / changes if own else None,
             "memory": sampler.thinned()}
 
 
