@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include "connectors/postgres/chunk_range.h"
 #include "relay/event/copy_text.h"
 
 namespace millrace::postgres {
@@ -19,7 +20,7 @@ namespace {
 
 constexpr size_t kStatementBytesMax = size_t{16} << 20;
 constexpr size_t kPieceBytes = size_t{64} << 10;
-// After rows were found in the way, so many chunks are looked up before they are copied blindly.
+// After rows were found in the way, so many chunks are looked up by key.
 constexpr unsigned kLookMax = 16;
 
 // Just below the floor: a change whose commit record begins there is newer. No timeline: it is no
@@ -66,9 +67,9 @@ Status ChunkWriter::write_rows(Table& table, const Chunk& chunk, bool replace) {
   if (!table.chunks) {
     const Watched scope = writer_.scope_of(*chunk.table);
     const Binding& binding = table.binding;
-    table.chunks =
-        ChunkPlan{chunk_statements(binding, scope, false), chunk_statements(binding, scope, true),
-                  taken_statement(binding, scope), chunk_copy_sql(binding)};
+    table.chunks = ChunkPlan{
+        chunk_statements(binding, scope, false), chunk_statements(binding, scope, true),
+        taken_statement(binding, scope), chunk_copy_sql(binding), range_look(binding, scope)};
   }
   const auto ends = std::count(chunk.copy.begin(), chunk.copy.end(), '\n');
   const size_t lines =
@@ -88,10 +89,18 @@ Status ChunkWriter::write_rows(Table& table, const Chunk& chunk, bool replace) {
 
 Result<bool> ChunkWriter::copy_rows(Table& table, const Chunk& chunk) {
   unsigned& look = table.chunks->look;
-  TRY_ASSIGN(bool looks, has_tombstones(table, chunk));
-  looks = looks || look > 0;
+  bool looks = look > 0;
   while (true) {
     std::vector<bool> taken;
+    if (!looks) {
+      TRY_ASSIGN(auto in_range,
+                 taken_in_range(connection_, table.chunks->range, chunk, version_of(chunk)));
+      if (in_range) {
+        taken = std::move(*in_range);
+      } else {
+        TRY_ASSIGN(looks, has_tombstones(table, chunk));
+      }
+    }
     if (looks) {
       TRY_ASSIGN(taken, find_taken(table, chunk));
       const bool any = std::find(taken.begin(), taken.end(), true) != taken.end();
@@ -111,14 +120,17 @@ Result<bool> ChunkWriter::copy_rows(Table& table, const Chunk& chunk) {
   }
 }
 
+Version ChunkWriter::version_of(const Chunk& chunk) const {
+  const Position position = position_below(chunk.floor);
+  return make_version(writer_.epoch_, position.commit_lsn, position.ordinal);
+}
+
 Result<bool> ChunkWriter::has_tombstones(const Table& table, const Chunk& chunk) {
   const Watched scope = writer_.scope_of(*chunk.table);
-  const Position position = position_below(chunk.floor);
   const Reply reply = connection_.run(fmt::format(
       "SELECT EXISTS (SELECT 1 FROM millrace.tombstone WHERE pipeline = {} AND source_table = {} "
       "AND version >= '\\x{}'::bytea)",
-      scope.pipeline, scope.table,
-      to_hex(make_version(writer_.epoch_, position.commit_lsn, position.ordinal))));
+      scope.pipeline, scope.table, to_hex(version_of(chunk))));
   if (reply.ok()) return reply.text(0, 0) == "t";
   return fail(to_error(connection_, reply, "looking for tombstones").at(table.binding.display()));
 }
@@ -140,10 +152,7 @@ Reply ChunkWriter::copy_lines(const Table& table, const Chunk& chunk,
                               const std::vector<bool>& taken) {
   Reply begun = connection_.copy_begin(table.chunks->copy);
   if (!begun.ok()) return begun;
-  const Position position = position_below(chunk.floor);
-  const std::string end =
-      "\t\\\\x" + to_hex(make_version(writer_.epoch_, position.commit_lsn, position.ordinal)) +
-      "\n";
+  const std::string end = "\t\\\\x" + to_hex(version_of(chunk)) + "\n";
   std::string piece;
   piece.reserve(kPieceBytes * 2);
   size_t number = 0;

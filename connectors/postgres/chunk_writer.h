@@ -4,10 +4,9 @@
 // tombstone from the floor on is left out; a row that stands there is kept or, for a job that
 // replaces, gives way when its version is older than the floor or NULL.
 // Two ways: by the guarded statement, through the mapping; and where the mapping is plain and rows
-// that stand are kept, by COPY of the lines as they came, without those whose key is taken. Whether
-// a key is taken the unique index says, or a look before; COPY fails where that was wrong, and the
-// statement writes the same rows.
-// One thread (the connection's).
+// that stand are kept, by COPY of the lines as they came, without those whose key is taken. Which
+// are taken a look at the chunk's range says (chunk_range.h), or at each key; COPY fails where a
+// row was missed, and the statement writes the same rows. One thread (the connection's).
 #pragma once
 
 #include <memory_resource>
@@ -35,6 +34,7 @@ class ChunkWriter {
   Status write_rows(Table& table, const sink::Chunk& chunk, bool replace);
   // False: nothing was written.
   Result<bool> copy_rows(Table& table, const sink::Chunk& chunk);
+  Version version_of(const sink::Chunk& chunk) const;
   Result<bool> has_tombstones(const Table& table, const sink::Chunk& chunk);
   // Marks the rows, from 0, that are to be left out.
   Result<std::vector<bool>> find_taken(Table& table, const sink::Chunk& chunk);

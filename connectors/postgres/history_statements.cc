@@ -1,5 +1,7 @@
 #include "connectors/postgres/history_statements.h"
 
+#include <algorithm>
+#include <array>
 #include <vector>
 
 #include <fmt/format.h>
@@ -26,6 +28,12 @@ std::string forbids(const Binding& binding, const Watched& watched) {
       "= {} AND x.version >= e.v",
       watched.pipeline, watched.table, key, key);
 }
+
+// Types of which a value has one text, with a modifier or without, also behind a cast to text: so
+// keys are the same where their texts are. char(n), which loses its spaces there, is not among
+// them.
+constexpr std::array<uint32_t, 12> kOneText = {20,   21,   23,   25, 26,   1043,
+                                               1082, 1114, 1184, 17, 2950, 19};
 
 }  // namespace
 
@@ -88,6 +96,54 @@ Statement taken_statement(const Binding& binding, const Watched& watched) {
                   key_matches(binding, 'd') + " UNION ALL SELECT e.n FROM " + from +
                   " JOIN millrace.tombstone AS x ON " + forbids(binding, watched);
   return statement;
+}
+
+RangeLook range_look(const Binding& binding, const Watched& watched) {
+  RangeLook look;
+  std::vector<const Output*> key;
+  for (const Output& output : binding.outputs) {
+    if (!output.key) continue;
+    const auto is = [&output](uint32_t oid) { return oid == output.base_oid; };
+    if (output.source < 0 || std::none_of(kOneText.begin(), kOneText.end(), is) ||
+        !is(binding.types[static_cast<size_t>(output.source)].base_oid)) {
+      return {};
+    }
+    key.push_back(&output);
+    look.places.push_back(static_cast<size_t>(output.source));
+  }
+  // The order of its index; that of the source's is likely the same.
+  std::vector<size_t> order;
+  for (const UniqueKey& unique : binding.target.unique_keys) {
+    order.clear();
+    for (const std::string& column : unique.columns) {
+      const auto at = std::find_if(key.begin(), key.end(),
+                                   [&](const Output* output) { return output->column == column; });
+      if (at != key.end()) order.push_back(static_cast<size_t>(at - key.begin()));
+    }
+    if (order.size() == key.size() && unique.columns.size() == key.size()) break;
+  }
+  if (key.empty() || order.size() != key.size()) return {};
+  std::vector<std::string> columns, first, last, texts, dead;
+  for (const size_t k : order) {
+    columns.push_back("t." + quote_identifier(key[k]->column));
+    first.push_back(fmt::format("${}::{}", k + 1, key[k]->base_type));
+    last.push_back(fmt::format("${}::{}", key.size() + k + 1, key[k]->base_type));
+  }
+  for (size_t k = 0; k < key.size(); ++k) {
+    texts.push_back("t." + quote_identifier(key[k]->column) + "::text COLLATE \"C\"");
+    dead.push_back(fmt::format("x.key[{}]", k + 1));
+  }
+  const size_t next = 2 * key.size() + 1;
+  look.sql = fmt::format(
+      "(SELECT true, {} FROM {} AS t WHERE ({}) >= ({}) AND ({}) <= ({}) LIMIT ${}::int8) UNION "
+      "ALL "
+      "(SELECT false, {} FROM millrace.tombstone AS x WHERE x.pipeline = {} AND x.source_table = "
+      "{} "
+      "AND x.version >= ${}::bytea LIMIT ${}::int8)",
+      join(texts, ", "), binding.table_sql(), join(columns, ", "), join(first, ", "),
+      join(columns, ", "), join(last, ", "), next + 1, join(dead, ", "), watched.pipeline,
+      watched.table, next, next + 2);
+  return look;
 }
 
 std::string chunk_copy_sql(const Binding& binding) {

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "connectors/postgres/statements.h"
 
@@ -37,11 +38,22 @@ Statement taken_statement(const Binding& binding, const Watched& watched);
 // take.
 std::string chunk_copy_sql(const Binding& binding);
 
+// What stands in the range that a chunk covers, or stood there: chunk_range.h. Parameters: the
+// first key, the last one, the version of the chunk's rows, how many rows at most, how many
+// tombstones. Returns whether a row stands, and its key.
+struct RangeLook {
+  std::string sql;
+  std::vector<size_t>
+      places;  // of the key among the columns of a line; empty: there is no such look
+};
+RangeLook range_look(const Binding& binding, const Watched& watched);
+
 // How the chunks of one table are written: chunk_writer.h.
 struct ChunkPlan {
   RowStatements keep, replace;
   Statement taken;
   std::string copy;
+  RangeLook range;
   unsigned look = 0;  // so many chunks are looked up before they are copied
 };
 
