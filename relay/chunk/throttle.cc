@@ -41,6 +41,10 @@ std::string Throttle::look(JobSource& source) const {
           **lag, seconds(options_.replica_lag));
     }
   }
+  if (options_.check) {
+    std::string reason = options_.check();
+    if (!reason.empty()) return reason;
+  }
   if (options_.sql.empty()) return {};
   const auto answer = source.ask(options_.sql);
   return answer ? *answer : answer.error().describe();

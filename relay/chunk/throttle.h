@@ -19,6 +19,8 @@ struct ThrottleOptions {
   uint64_t retained_wal = 0;  // bytes
   Millis replica_lag{0};
   std::string sql;  // asked at the source: true, a number above 0, or a text, which is the reason
+  // Asked beside it; the reason, empty: go on. Any thread, and it does not wait.
+  std::function<std::string()> check;
   // What the process knows; nullopt: not known, which is no reason.
   std::function<std::optional<double>()> target_lag_s;
   std::function<std::optional<uint64_t>()> retained_wal_bytes;

@@ -7,6 +7,7 @@
 
 #include "connectors/postgres/target.h"
 #include "relay/chunk/postgres_source.h"
+#include "relay/cli/http_check.h"
 #include "relay/log/embedded/embedded_log.h"
 #include "relay/log/kafka/kafka_log.h"
 
@@ -239,6 +240,10 @@ std::unique_ptr<chunk::Backfill> make_backfill(const config::Config& config,
   options.throttle.retained_wal = limits.retained_wal;
   options.throttle.replica_lag = limits.replica_lag;
   options.throttle.sql = limits.sql;
+  if (!limits.url.empty()) {
+    const auto check = std::make_shared<HttpCheck>(HttpCheckOptions{limits.url});
+    options.throttle.check = [check] { return check->reason(); };
+  }
   options.throttle.target_lag_s = [&board] { return board.snapshot().lag.seconds; };
   options.throttle.retained_wal_bytes = [&board]() -> std::optional<uint64_t> {
     const auto slot = board.snapshot().slot;

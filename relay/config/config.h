@@ -121,6 +121,7 @@ struct ThrottleOptions {
   uint64_t retained_wal = 0;
   Millis replica_lag{};
   std::string sql;
+  std::string url;
 };
 
 struct BackfillOptions {

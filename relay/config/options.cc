@@ -260,6 +260,14 @@ std::vector<Option> backfill_options() {
        "text, which is shown as the reason.",
        {},
        "none"},
+      {"backfill.throttle.url",
+       "",
+       false,
+       text<&C::backfill, &B::throttle, &ThrottleOptions::url>(rules::http_url, "http://…"),
+       "Asked every two seconds; copy nothing unless it answers 2xx, and not while the body is a "
+       "JSON object with `hold: true` (`why` is shown as the reason).",
+       {},
+       "none"},
   };
 }
 

@@ -79,6 +79,28 @@ std::string anything(std::string_view) { return {}; }
 
 std::string path(std::string_view value) { return value.empty() ? "must not be empty" : ""; }
 
+// No user or password in it: the answer's place is the status, which everybody may read.
+std::string http_url(std::string_view value) {
+  constexpr std::string_view kScheme = "http://";
+  if (value.empty()) return {};
+  if (value.starts_with("https://")) {
+    return "must begin with http://: this program has no TLS for it; name a place on this machine "
+           "that asks on";
+  }
+  if (!value.starts_with(kScheme)) return "must be http://host[:port][/path]";
+  if (std::any_of(value.begin(), value.end(), [](char c) { return c <= ' ' || c == 0x7f; })) {
+    return "must be ASCII without blanks or control characters";
+  }
+  value.remove_prefix(kScheme.size());
+  const std::string_view server = value.substr(0, value.find_first_of("/?#"));
+  if (server.find('@') != std::string_view::npos) return "must not have a user or password in it";
+  const size_t colon = server.find(':', server.starts_with('[') ? server.find(']') : 0);
+  if (server.empty() || colon == 0) return "must be http://host[:port][/path]";
+  if (colon == std::string_view::npos) return {};
+  const auto port = parse_integer(server.substr(colon + 1));
+  return port && *port >= 1 && *port <= 65535 ? "" : "must have a port of 1 to 65535";
+}
+
 std::string brokers(std::string_view value) {
   if (value.empty()) return {};
   size_t start = 0;

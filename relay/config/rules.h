@@ -12,6 +12,7 @@ std::string slot_name(std::string_view value);
 std::string identifier(std::string_view value);
 std::string anything(std::string_view value);
 std::string path(std::string_view value);
+std::string http_url(std::string_view value);
 std::string brokers(std::string_view value);
 std::string topic_template(std::string_view value);
 std::string manifest_topic(std::string_view value);

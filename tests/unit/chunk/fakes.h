@@ -39,6 +39,7 @@ struct FakeWorld {
   std::atomic<int> reads = 0;
   std::vector<int> read_from;  // where each read began
   std::string sql_answer;
+  std::optional<double> replica_lag_s;  // of the slowest replica; nullopt: there is none
   uint64_t end_of_wal = 100;
 };
 
@@ -102,7 +103,11 @@ class FakeSource final : public chunk::JobSource {
     return source::Piece{};
   }
   Status check(const source::TableToRead&, const source::RowRange&) override { return {}; }
-  Result<std::optional<double>> replica_lag_s() override { return std::nullopt; }
+  Result<std::optional<double>> replica_lag_s() override {
+    const std::lock_guard lock(world_.mutex);
+    if (world_.fails) return fail(*std::exchange(world_.fails, std::nullopt));
+    return world_.replica_lag_s;
+  }
   Result<std::string> ask(const std::string&) override {
     const std::lock_guard lock(world_.mutex);
     return world_.sql_answer;

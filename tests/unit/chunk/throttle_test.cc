@@ -54,4 +54,43 @@ TEST_CASE("Throttle: a user's answer is the reason") {
   CHECK(on.reason(source) == "the shop is busy");
 }
 
+TEST_CASE("Throttle: by the slowest replica; one that can not be asked holds too") {
+  test::FakeWorld world;
+  test::FakeSource source(world);
+  StandingClock clock;
+  ThrottleOptions options;
+  Throttle off(options, clock);
+  world.replica_lag_s = 4.0;
+  CHECK(off.reason(source).empty());
+  options.replica_lag = Millis(3000);
+  Throttle on(options, clock);
+  CHECK(on.reason(source) ==
+        "a replica of the source is 4.0 s behind (backfill.throttle.replica_lag: 3 s)");
+  world.replica_lag_s = 3.0;
+  clock.time += options.every;
+  CHECK(on.reason(source).empty());
+  world.fails = Error(ErrorCode::retryable, "the connection is lost");
+  clock.time += options.every;
+  CHECK(on.reason(source) == "the connection is lost");
+  world.replica_lag_s = std::nullopt;
+  clock.time += options.every;
+  CHECK(on.reason(source).empty());
+}
+
+TEST_CASE("Throttle: what a check beside it says holds, and then the query is asked") {
+  test::FakeWorld world;
+  test::FakeSource source(world);
+  StandingClock clock;
+  std::string says = "it says 429";
+  ThrottleOptions options;
+  options.check = [&] { return says; };
+  options.sql = "select why";
+  world.sql_answer = "the shop is busy";
+  Throttle throttle(options, clock);
+  CHECK(throttle.reason(source) == "it says 429");
+  says.clear();
+  clock.time += options.every;
+  CHECK(throttle.reason(source) == "the shop is busy");
+}
+
 }  // namespace millrace::chunk

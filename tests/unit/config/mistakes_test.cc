@@ -101,6 +101,22 @@ TEST_CASE("parse: what is promised and not built is refused by name") {
   CHECK(mistakes_of(kMinimal + "outbox: []\n") == "");
 }
 
+TEST_CASE("parse: what a copy asks before it goes on is a plain URL") {
+  const auto mistake = [](const std::string& url) {
+    return mistakes_of(kMinimal + "backfill: {throttle: {url: '" + url + "'}}\n");
+  };
+  CHECK(mistake("http://localhost").empty());
+  CHECK(mistake("http://[::1]:8080/may?i=1").empty());
+  CHECK(mistake("https://host/x").find("has no TLS") != std::string::npos);
+  for (const char* url : {"host/x", "http://", "http://:80/", "http:///x"}) {
+    CHECK_MESSAGE(mistake(url).find("must be http://host") != std::string::npos, url);
+  }
+  CHECK(mistake("http://h:0/").find("a port of 1 to 65535") != std::string::npos);
+  CHECK(mistake("http://h:70000").find("a port of 1 to 65535") != std::string::npos);
+  CHECK(mistake("http://me:word@h/").find("user or password") != std::string::npos);
+  CHECK(mistake("http://h/a b").find("without blanks") != std::string::npos);
+}
+
 TEST_CASE("parse: kafka needs brokers, and leaves Millrace's properties alone") {
   CHECK(mistakes_of(kMinimal + "log: {kind: kafka}\n") ==
         "shop.yaml:5: missing key \"log.brokers\", which kafka needs");
