@@ -13,7 +13,7 @@
 
 #include "connectors/postgres/connection.h"
 #include "connectors/postgres/history_statements.h"
-#include "relay/sink/history.h"
+#include "relay/sink/target.h"
 
 namespace millrace::postgres {
 
