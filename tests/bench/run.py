@@ -32,6 +32,9 @@ class Sizes:
         self.rows, self.rounds, self.growth_rows, self.latency_s, self.idle_s = {
             "quick": (10_000, 1, 4_000, 2, 2), "default": (500_000, 3, 200_000, 10, 10),
             "full": (1_000_000, 3, 1_000_000, 20, 10)}[kind]
+        self.scale, self.window_s = {"quick": (1, 1)}.get(kind, (100, 8))
+        if options.scale:
+            self.scale = options.scale
         self.rates = LATENCY_RATES if kind != "quick" else [100, 1000]
         self.slow_rounds = self.rounds if kind == "full" else 1  # of latency, idle, growth: long windows, or many
         self.full = kind == "full"
@@ -48,6 +51,7 @@ def parsed(arguments=None):
     parser.add_argument("--full", action="store_true", help="1,000,000 rows everywhere; takes hours")
     parser.add_argument("--rows", type=int, help="rows of the ordinary work; the others follow it")
     parser.add_argument("--rounds", type=int)
+    parser.add_argument("--scale", type=int, help="of history: pgbench's, 100,000 rows each; default 100")
     parser.add_argument("--only", action="append", metavar="CONTENDER", choices=[c.name for c in tables.EVERYONE],
                         help="may be repeated: " + ", ".join(tables.ORDER))
     parser.add_argument("--peers", action="store_true", help="Debezium too (throughput; fetched by Maven)")
@@ -116,7 +120,7 @@ class Run:
                    tables_max=None if self.options.full or self.options.growth else 100)
 
     def history(self):
-        history.run(self.bench, self.sizes.rows, self.classes(contenders.MAIN), self.sizes.slow_rounds, self.record)
+        history.run(self.bench, self.sizes.scale, self.classes(contenders.MAIN), self.sizes.rounds, self.sizes.window_s, self.record)
 
 
 def main():

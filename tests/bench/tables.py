@@ -26,6 +26,10 @@ def line(record):
         return what + f"p50 {p['50']:.1f}, p90 {p['90']:.1f}, p99 {p['99']:.1f}, max {p['100']:.1f} ms, {record['rows']} rows"
     if record["section"] == "idle":
         return what + f"{record['cpu_percent']:.2f} % of a core, {record['rss_mb']:.0f} MB"
+    if record["section"] == "history" and "tps" in record:
+        return what + f"{number(record['tps'])} transactions/s at the source"
+    if "cpu_s_per_million" not in record:
+        return what + f"{record['rate']:,.0f}/s"
     cpu = sum(record["cpu_s_per_million"].values())
     warm = f" (warm {record['warm_rate']:,.0f})" if record.get("warm_rate") else ""
     return what + f"{record['rate']:,.0f}/s{warm}, {number(record['peak_mb'])} MB, all together {cpu:.1f} CPU s a million"
@@ -163,10 +167,23 @@ def histories(selection):
     columns = sorted_names(selection.contenders("history"), ORDER)
     if not columns:
         return None
-    cells = [f"{selection.median('history', 'history', name, 'rate'):,.0f} / "
-             f"{selection.median('history', 'history', name, 'peak_mb'):.0f}" for name in columns]
-    rows = selection.first("history")["rows"]
-    return markdown(["", *[TITLES[name] for name in columns]], [[f"{rows:,} rows copied, rows/s / MB", *cells]])
+
+    def row(title, one, key, digits=0):
+        return [title, *[number(selection.median("history", one, name, key), digits) for name in columns]]
+
+    def ratio(name):
+        found = selection.ratio("history", "copy", name, ["native"])
+        return "" if found is None else f" ({found:.2f}×)"
+    rows = [row("copied, rows/s", "copy", "rate"), row("in seconds", "copy", "seconds", 1),
+            *[row(f"CPU seconds a million rows: {title}", "copy", f"cpu_s_per_million/{stage}", 1) for stage, title in (
+                ("source", "the source's backends"), ("target", "the target's backends"), ("other", "relay: reading rows"),
+                ("apply", "relay: apply, writing rows"), ("capture", "relay: capture"), ("log", "relay: log"))],
+            row("peak memory, MB", "copy", "peak_mb"), row("verified, rows/s", "verify", "rate"),
+            *[row(f"pgbench at the source, transactions/s, {one}", one, "tps")
+              for one in ("beside nothing", "beside a copy", "beside verify")]]
+    rows[0][1:] = [cell + ratio(name) for cell, name in zip(rows[0][1:], columns)]
+    head = f"{selection.first('history')['rows']:,} rows of pgbench_accounts"
+    return markdown([head, *[TITLES[name] for name in columns]], rows)
 
 
 def target_rows(selection):
