@@ -299,8 +299,8 @@ std::vector<Option> other_options() {
        "8MB, or an eighth of `memory` if that is less"},
       {"apply.group_wait", "5ms", false,
        time<&C::apply, &ApplyOptions::group, &GroupLimits::wait>(Millis(0), 60 * kSecond),
-       "The least time between two target transactions of a busy stream; an idle one does not "
-       "wait."},
+       "The least time between two target transactions of a busy stream; a few rows wait for less, "
+       "an idle stream not at all."},
       {"apply.shards", "1", false, count<&C::apply, &ApplyOptions::shards>(1, 64),
        "Appliers side by side, each with its own partitions.", kNotAboveOne},
       {"verify.invariants",

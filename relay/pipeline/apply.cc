@@ -21,6 +21,7 @@ constexpr Millis kApplierRetry{200};
 constexpr Millis kChunkWait{5};  // how long a chunk may wait for an idle stream
 constexpr Millis kBackfillTold{500};
 constexpr size_t kManifestsInOneTransaction = 1000;
+constexpr uint64_t kFewRows = 64;  // sharing a transaction saves them little
 
 Error gap(const Watermark& applied, const Manifest& manifest, LogOffset offset) {
   return Error(ErrorCode::refused,
@@ -243,11 +244,18 @@ Status Apply::follow() {
       TRY(take_manifest(entry->offset, std::move(*manifest)));
     }
     if (!pending_.empty()) {
-      const auto busy_until = last_commit_ + options_.group_wait;
-      wait = std::max(Millis(0), std::chrono::ceil<Millis>(busy_until - clock_.now()));
+      wait = std::max(Millis(0), std::chrono::ceil<Millis>(shares_until() - clock_.now()));
     }
   }
   return {};
+}
+
+// Many rows are a busy stream's: more come soon, and share what a transaction costs. A few are
+// wanted soon: they wait no longer than the last transaction took, so that the target and this
+// process rest half of the time at least.
+SteadyTime Apply::shares_until() const {
+  const SteadyTime::duration most = options_.group_wait;
+  return last_commit_ + (pending_rows_ < kFewRows ? std::min(most, last_took_) : most);
 }
 
 Status Apply::take_manifest(LogOffset offset, Manifest manifest) {
@@ -313,6 +321,7 @@ Status Apply::apply_one_by_one() {
 Status Apply::apply_pending() {
   if (pending_.size() == 1 && pending_.front().offset == split_) TRY(apply_one_by_one());
   const Published& last = pending_.back();
+  const SteadyTime began = clock_.now();
   sink::Applied next = applied_;
   next.watermark = last.manifest.last;
   next.epoch = last.manifest.epoch;
@@ -322,6 +331,7 @@ Status Apply::apply_pending() {
   uint64_t transactions = 0;
   for (const Published& group : pending_) transactions += group.manifest.transactions;
   TRY(commit_transaction(next, transactions));
+  last_took_ = last_commit_ - began;
   if (options_.on_applied) options_.on_applied(applied_, last.manifest);
   pending_.clear();
   pending_rows_ = 0;

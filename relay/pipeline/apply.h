@@ -46,7 +46,9 @@ struct ApplyOptions {
   std::string pipeline;
   size_t group_rows = 10'000;  // rows in one target statement, and about those in one transaction
   size_t group_bytes = 8U << 20;
-  Millis group_wait{0};        // a busy stream waits this long between two transactions
+  // A busy stream waits this long between two transactions; while only a few rows have come, no
+  // longer than the last transaction took.
+  Millis group_wait{0};
   bool exit_on_stop = false;   // bad data ends run() with its error
   bool after_capture = false;  // apply nothing before this process has held the slot
   bool park = false;  // a row that the target rejects is parked; else it stops the pipeline
@@ -79,6 +81,8 @@ class Apply {
   Status locate_origin(std::stop_token stop);
   // Reads entries into pending_ until a group's worth is there or nothing more has arrived.
   Status follow();
+  // Until when what is pending waits for more to share a transaction with.
+  SteadyTime shares_until() const;
   Status take_manifest(LogOffset offset, Manifest manifest);
   Status apply_pending();
   Status write_pending(const sink::Applied& next);
@@ -117,6 +121,7 @@ class Apply {
   Lsn alone_until_;       // groups up to here are applied one by one: one of them does not fit
   LogOffset split_ = -1;  // the manifest whose transactions are applied one by one
   SteadyTime last_commit_;
+  SteadyTime::duration last_took_{};  // the last transaction, from reading its rows to its commit
   ChangeBatch batch_;
   sink::Planner planner_;
   wire::RowStamp stamp_;  // of letters

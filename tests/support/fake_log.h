@@ -5,6 +5,7 @@
 // notices. One thread; every handle must end before the log.
 #pragma once
 
+#include <algorithm>
 #include <deque>
 #include <map>
 #include <memory>
@@ -26,6 +27,7 @@ class FakeLog final : public log::Log {
   bool hold = false;            // nothing becomes durable
   bool full = false;            // append says that the budget is used up
   LogOffset control_start = 0;  // retention has removed what stands before
+  Millis longest_wait{0};       // that a reader of manifests asked for; nobody waits here
 
   Status ensure_topics(const std::vector<log::TopicSpec>&, bool) override { return {}; }
   Status remove_topics(const std::vector<log::TopicSpec>&) override { return {}; }
@@ -118,7 +120,8 @@ class FakeLog final : public log::Log {
       next_ = offset;
       return {};
     }
-    Result<std::optional<log::ControlEntry>> next_control(Millis) override {
+    Result<std::optional<log::ControlEntry>> next_control(Millis wait) override {
+      log_.longest_wait = std::max(log_.longest_wait, wait);
       if (next_ >= static_cast<LogOffset>(log_.control.size())) {
         return std::optional<log::ControlEntry>();
       }

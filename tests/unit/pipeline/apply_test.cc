@@ -1,5 +1,7 @@
 #include "relay/pipeline/apply.h"
 
+#include <utility>
+
 #include <doctest/doctest.h>
 
 #include "relay/wire/control_codec.h"
@@ -29,6 +31,7 @@ struct Fixture {
   StatusBoard board{"shop", "all"};
   Millis applier_wait{15'000};
   size_t group_rows = 2;
+  Millis group_wait{0};
 
   Publisher make_publisher() {
     PublisherOptions options;
@@ -64,6 +67,7 @@ struct Fixture {
     options.exit_on_stop = true;
     options.applier_wait = applier_wait;
     options.group_rows = group_rows;
+    options.group_wait = group_wait;
     Apply apply(log, target, system_clock(), options, shared, board);
     return apply.run(stop.get_token());
   }
@@ -92,6 +96,24 @@ TEST_CASE_FIXTURE(Fixture, "Apply: a restart applies nothing twice") {
   transaction(publisher, 300, 2);
   REQUIRE(apply_until(308));
   check_each_row_once(4);
+}
+
+TEST_CASE_FIXTURE(Fixture, "Apply: many rows wait for more to share a transaction, a few do not") {
+  group_rows = 1000;
+  group_wait = Millis(3'600'000);
+  uint32_t rows = 3;
+  SUBCASE("a few") {}
+  SUBCASE("many") { rows = 100; }
+  auto publisher = publisher_at(100, true);
+  transaction(publisher, 200, 2);
+  bool more = true;
+  target.before_begin = [&] {
+    if (std::exchange(more, false)) transaction(publisher, 300, rows);
+  };
+  REQUIRE(apply_until(308));
+  check_each_row_once(2 + rows);
+  CHECK(target.commits == 2);
+  CHECK((log.longest_wait > group_wait / 2) == (rows == 100));
 }
 
 TEST_CASE_FIXTURE(Fixture, "Apply: a lost reply of COMMIT has no double effect") {
