@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstdlib>
 
+#include "connectors/postgres/array_literal.h"
+
 namespace millrace::postgres {
 namespace {
 
@@ -10,15 +12,26 @@ uint32_t number(std::string_view text) {
   return static_cast<uint32_t>(std::strtoul(std::string(text).c_str(), nullptr, 10));
 }
 
+// Read for each table, by each process that begins: so they are prepared, and planned only once.
+
+constexpr const char* kTable =
+    "SELECT c.oid, c.relkind, pg_has_role(c.relowner, 'USAGE'), (SELECT string_agg(p, ', ') FROM "
+    "unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) p WHERE NOT "
+    "has_table_privilege(c.oid, p)) "
+    "FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
+    "WHERE n.nspname = $1::text AND c.relname = $2::text AND c.relkind IN ('r', 'p', 'v', 'm', "
+    "'f')";
+
 // A domain's base type is found by walking down typbasetype.
 constexpr const char* kColumns =
     "SELECT a.attname, b.oid, format_type(b.oid, -1), format_type(a.atttypid, a.atttypmod), "
     "a.attnotnull, a.atthasdef, a.attgenerated, a.attidentity "
-    "FROM pg_attribute a CROSS JOIN LATERAL ("
+    "FROM pg_attribute a JOIN pg_type y ON y.oid = a.atttypid CROSS JOIN LATERAL ("
+    "SELECT CASE WHEN y.typbasetype = 0 THEN y.oid ELSE ("
     "WITH RECURSIVE d(oid, base, depth) AS ("
-    "SELECT t.oid, t.typbasetype, 0 FROM pg_type t WHERE t.oid = a.atttypid UNION ALL "
+    "SELECT y.oid, y.typbasetype, 0 UNION ALL "
     "SELECT t.oid, t.typbasetype, d.depth + 1 FROM d JOIN pg_type t ON t.oid = d.base "
-    "WHERE d.base <> 0) SELECT oid FROM d ORDER BY depth DESC LIMIT 1) b "
+    "WHERE d.base <> 0) SELECT oid FROM d ORDER BY depth DESC LIMIT 1) END AS oid) b "
     "WHERE a.attrelid = $1::oid AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum";
 
 constexpr const char* kUniqueKeys =
@@ -35,8 +48,16 @@ constexpr const char* kUniqueKeys =
     "WHERE i.indrelid = $1::oid AND i.indisunique AND i.indimmediate AND i.indisvalid "
     "AND i.indpred IS NULL AND i.indexprs IS NULL ORDER BY i.indisprimary DESC, i.indexrelid, k";
 
+constexpr const char* kTypes =
+    "SELECT t.oid IS NOT NULL, coalesce(nullif(t.typbasetype, 0), t.oid, 25), "
+    "coalesce(format_type(t.oid, -1), 'text'), coalesce(format_type(t.oid, v.m), 'text') "
+    "FROM unnest($1::oid[], $2::text[], $3::int4[]) WITH ORDINALITY v(o, n, m, i) "
+    "LEFT JOIN pg_type t ON t.oid = "
+    "CASE WHEN v.n <> '' THEN to_regtype(v.n)::oid ELSE v.o END ORDER BY v.i";
+
 Status read_columns(Connection& connection, const std::string& oid, CatalogTable& table) {
-  const Reply reply = connection.run(kColumns, {oid});
+  const char* const params[] = {oid.c_str()};
+  const Reply reply = connection.run_prepared(kColumns, params);
   if (!reply.ok()) return fail(to_error(connection, reply, "reading the target's columns"));
   for (int i = 0; i < reply.rows(); ++i) {
     CatalogColumn column;
@@ -54,7 +75,8 @@ Status read_columns(Connection& connection, const std::string& oid, CatalogTable
 }
 
 Status read_unique_keys(Connection& connection, const std::string& oid, CatalogTable& table) {
-  const Reply reply = connection.run(kUniqueKeys, {oid});
+  const char* const params[] = {oid.c_str()};
+  const Reply reply = connection.run_prepared(kUniqueKeys, params);
   if (!reply.ok()) return fail(to_error(connection, reply, "reading the target's indexes"));
   for (int i = 0; i < reply.rows(); ++i) {
     if (table.unique_keys.empty() || table.unique_keys.back().index != reply.text(i, 0)) {
@@ -80,14 +102,8 @@ std::string quote_table(const std::string& schema, const std::string& name) {
 
 Result<std::optional<CatalogTable>> read_table(Connection& connection, const std::string& schema,
                                                const std::string& name) {
-  const Reply reply = connection.run(
-      "SELECT c.oid, c.relkind, pg_has_role(c.relowner, 'USAGE'), (SELECT string_agg(p, ', ') FROM "
-      "unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) p WHERE NOT "
-      "has_table_privilege(c.oid, p)) "
-      "FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
-      "WHERE n.nspname = $1::text AND c.relname = $2::text AND c.relkind IN ('r', 'p', 'v', 'm', "
-      "'f')",
-      {schema, name});
+  const char* const names[] = {schema.c_str(), name.c_str()};
+  const Reply reply = connection.run_prepared(kTable, names);
   if (!reply.ok()) return fail(to_error(connection, reply, "reading the target's tables"));
   if (reply.rows() == 0) return std::optional<CatalogTable>();
   CatalogTable table;
@@ -103,30 +119,23 @@ Result<std::optional<CatalogTable>> read_table(Connection& connection, const std
 
 Result<std::vector<SourceType>> read_source_types(Connection& connection,
                                                   const TableSchema& source) {
+  std::vector<SourceType> types;
+  if (source.columns.empty()) return types;
   // Types by number where they are built in, by name otherwise; a name without schema is
   // pg_catalog's.
-  std::string values;
-  for (size_t i = 0; i < source.columns.size(); ++i) {
-    const Column& column = source.columns[i];
+  ArrayLiteral oids, names, modifiers;
+  for (const Column& column : source.columns) {
     std::string name;
     if (!column.type_name.empty()) {
       name = quote_table(column.type_schema.empty() ? "pg_catalog" : column.type_schema,
                          column.type_name);
     }
-    if (!values.empty()) values += ", ";
-    values += "(" + std::to_string(i) + ", " +
-              std::to_string(column.type_oid < 16384 ? column.type_oid : 0) + "::oid, " +
-              connection.literal(name) + ", " + std::to_string(column.type_modifier) + ")";
+    oids.add(std::to_string(column.type_oid < 16384 ? column.type_oid : 0));
+    names.add(name);
+    modifiers.add(std::to_string(column.type_modifier));
   }
-  std::vector<SourceType> types;
-  if (values.empty()) return types;
-  const Reply reply = connection.run(
-      "SELECT t.oid IS NOT NULL, coalesce(nullif(t.typbasetype, 0), t.oid, 25), "
-      "coalesce(format_type(t.oid, -1), 'text'), coalesce(format_type(t.oid, v.m), 'text') "
-      "FROM (VALUES " +
-      values +
-      ") v(i, o, n, m) LEFT JOIN pg_type t ON t.oid = "
-      "CASE WHEN v.n <> '' THEN to_regtype(v.n)::oid ELSE v.o END ORDER BY v.i");
+  const char* const params[] = {oids.finish(), names.finish(), modifiers.finish()};
+  const Reply reply = connection.run_prepared(kTypes, params);
   if (!reply.ok()) return fail(to_error(connection, reply, "reading the target's types"));
   for (int i = 0; i < reply.rows(); ++i) {
     SourceType type;
