@@ -23,9 +23,11 @@ def cluster_id():
 
 
 class Kafka:
-    def __init__(self, *, start=True, watch=None, proxied=False, identifier=None, ports=None, **settings):
+    def __init__(self, *, start=True, watch=None, proxied=False, identifier=None, ports=None,
+                 formatted_with=(), **settings):
         """settings override the broker's properties; a dot is written __. proxied: clients come by `proxy` (watch:
-        what it is made with). identifier, ports (broker, controller): given for a node of a Cluster."""
+        what it is made with). identifier, ports (broker, controller): given for a node of a Cluster. formatted_with:
+        further arguments of StorageTool's format."""
         subprocess.run([HERE / "with_kafka.sh", "--fetch-only"], check=True)
         self.folder = temp_folder("millrace_kafka_")
         self.log = self.folder / "broker.log"
@@ -34,7 +36,7 @@ class Kafka:
         self.proxy = Proxy(lambda: self.port, watch) if proxied else None
         self._write(settings)
         subprocess.run(self.java(128) + ["kafka.tools.StorageTool", "format", "-t", identifier or cluster_id(), "-c",
-                                          self.folder / "broker.properties"],
+                                          self.folder / "broker.properties", *formatted_with],
                        check=True, capture_output=True)
         if start:
             self.start()

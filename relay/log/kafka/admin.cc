@@ -10,11 +10,13 @@
 #include <librdkafka/rdkafka.h>
 
 #include "relay/base/logging.h"
+#include "relay/log/kafka/complaints.h"
 
 namespace millrace::log::kafka {
 namespace {
 
 constexpr int kAdminWaitMs = 15000;
+constexpr Millis kLook{2000};  // how long another broker has to answer when one turned us away
 constexpr Millis kLeaderWait{3000};
 
 struct EventDeleter {
@@ -40,15 +42,6 @@ struct PartitionsDeleter {
   }
 };
 using Partitions = std::unique_ptr<rd_kafka_topic_partition_list_t, PartitionsDeleter>;
-
-Error retryable(const Client& client, const std::string& doing, rd_kafka_resp_err_t error) {
-  const bool silent = error == RD_KAFKA_RESP_ERR__TIMED_OUT ||
-                      error == RD_KAFKA_RESP_ERR__TRANSPORT ||
-                      error == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN;
-  return Error(ErrorCode::retryable,
-               fmt::format("kafka {}: {}: {}", client.options().brokers, doing,
-                           silent ? client.trouble() : rd_kafka_err2str(error)));
-}
 
 size_t message_bytes(const Client& client) {
   return client.options().max_record_bytes + kRecordOverheadBytes;
@@ -113,7 +106,7 @@ Status check_created(const Client& client, const rd_kafka_topic_result_t& result
     case RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED:
     case RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED:
       return fail(ErrorCode::config, fmt::format("topic {}: {}", name, text),
-                  "allow CREATE, or create the topic by hand and use `setup: manual`");
+                  "give the right Create, or create the topic by hand and use `setup: manual`");
     default:
       return fail(ErrorCode::retryable, fmt::format("topic {}: {}", name, text));
   }
@@ -274,6 +267,8 @@ Status delete_topics(Client& client, const std::vector<TopicSpec>& topics) {
     const auto error = rd_kafka_topic_result_error(results[i]);
     if (error == RD_KAFKA_RESP_ERR_NO_ERROR || error == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART)
       continue;
+    if (is_denied(error))
+      return fail(denied(client, rd_kafka_topic_result_name(results[i]), "Delete"));
     return fail(ErrorCode::retryable,
                 fmt::format("delete topic {}: {}", rd_kafka_topic_result_name(results[i]),
                             rd_kafka_err2str(error)));
@@ -284,9 +279,15 @@ Status delete_topics(Client& client, const std::vector<TopicSpec>& topics) {
 Result<int32_t> partition_count(Client& client, const std::string& name, Millis wait) {
   TRY_ASSIGN(const TopicHandle topic, client.topic(name));
   const rd_kafka_metadata_t* found = nullptr;
-  const auto error =
-      rd_kafka_metadata(client.get(), 0, topic.get(), &found, static_cast<int>(wait.count()));
-  if (error) return fail(retryable(client, "topic " + name, error));
+  const SteadyTime until = system_clock().now() + wait;
+  for (;;) {
+    const auto left = std::max(Millis(1), std::chrono::ceil<Millis>(until - system_clock().now()));
+    const auto error = rd_kafka_metadata(client.get(), 0, topic.get(), &found,
+                                         static_cast<int>(std::min(left, kLook).count()));
+    if (!error) break;
+    const bool again = error == RD_KAFKA_RESP_ERR__TIMED_OUT && left > kLook;
+    if (!again || client.turned_away()) return fail(retryable(client, "topic " + name, error));
+  }
   const std::unique_ptr<const rd_kafka_metadata_t, decltype(&rd_kafka_metadata_destroy)> metadata(
       found, rd_kafka_metadata_destroy);
   if (metadata->topic_cnt != 1) return 0;
@@ -298,6 +299,7 @@ Result<int32_t> partition_count(Client& client, const std::string& name, Millis 
   if (it.err == RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION) {
     return fail(ErrorCode::config, fmt::format("{} is not a topic name that Kafka takes", name));
   }
+  if (is_denied(it.err)) return fail(denied(client, name, "Describe"));
   return fail(retryable(client, "topic " + name, it.err));
 }
 

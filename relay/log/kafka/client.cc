@@ -120,7 +120,9 @@ Settings settings_for(const KafkaOptions& options, Role role) {
   if (role == Role::producer) more = producer_settings(options);
   if (role == Role::control_reader || role == Role::data_reader)
     more = reader_settings(options, role);
-  if (role == Role::admin) more = {{"allow.auto.create.topics", "false"}};
+  // It is the first to talk to the brokers: a port that speaks another protocol just hangs up.
+  if (role == Role::admin)
+    more = {{"allow.auto.create.topics", "false"}, {"log.connection.close", "true"}};
   settings.insert(settings.end(), more.begin(), more.end());
   return settings;
 }
@@ -134,6 +136,13 @@ Status apply(rd_kafka_conf_t* conf, const std::string& name, const std::string& 
   return fail(ErrorCode::config,
               fmt::format("log.kafka: librdkafka does not take {} or its value", name),
               "the settings are librdkafka's CONFIGURATION.md");
+}
+
+// "[thrd:…]: what it says" without its first part.
+std::string_view without_thread(std::string_view text) {
+  const size_t end = text.find("]: ");
+  return text.substr(0, 6) == "[thrd:" && end != std::string_view::npos ? text.substr(end + 3)
+                                                                        : text;
 }
 
 void on_log(const rd_kafka_t* handle, int level, const char* facility, const char* text) {
@@ -160,7 +169,7 @@ std::string error_text(int error) {
 
 Result<std::unique_ptr<Client>> Client::make(const KafkaOptions& options, Role role) {
   wait_steadily();
-  std::unique_ptr<Client> client(new Client(options));
+  std::unique_ptr<Client> client(new Client(options, role));
   std::unique_ptr<rd_kafka_conf_t, decltype(&rd_kafka_conf_destroy)> conf(rd_kafka_conf_new(),
                                                                           rd_kafka_conf_destroy);
   for (const auto& [name, value] : settings_for(options, role)) TRY(apply(conf.get(), name, value));
@@ -199,20 +208,38 @@ Result<TopicHandle> Client::topic(const std::string& name) {
               fmt::format("topic {}: {}", name, error_text(rd_kafka_last_error())));
 }
 
-std::string Client::trouble() const {
+// A producer's come as events, to whoever polls its queue.
+void Client::serve_callbacks() {
+  if (role_ != Role::producer) rd_kafka_poll(get(), 0);
+}
+
+std::string Client::trouble() {
+  serve_callbacks();
   std::lock_guard lock(mutex_);
   return trouble_.empty() ? "no answer" : trouble_;
 }
 
+bool Client::turned_away() {
+  serve_callbacks();
+  return turned_away_;
+}
+
 bool Client::lost_all_brokers() {
-  rd_kafka_poll(get(), 0);
+  serve_callbacks();
   return all_down_.exchange(false);
 }
 
 void Client::note_error(int error, const char* reason) {
-  if (error == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN) all_down_ = true;
+  const std::string text = reason != nullptr ? reason : error_text(error);
+  if (error == RD_KAFKA_RESP_ERR__AUTHENTICATION ||
+      text.find("certificate verify failed") != std::string::npos)
+    turned_away_ = true;
   std::lock_guard lock(mutex_);
-  trouble_ = reason != nullptr ? reason : error_text(error);
+  if (error == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN) {
+    all_down_ = true;
+    if (!trouble_.empty()) return;  // which says why they are down
+  }
+  trouble_ = text;
 }
 
 void Client::note_log(int level, const char* facility, const char* text) {
@@ -220,7 +247,7 @@ void Client::note_log(int level, const char* facility, const char* text) {
   if (kind == "CONFWARN") return;  // one set of settings serves producers and readers
   if (kind == "FAIL" || kind == "ERROR" || level <= 3) {
     std::lock_guard lock(mutex_);
-    trouble_ = text;
+    trouble_ = without_thread(text);
     const SteadyTime now = system_clock().now();
     if (now - warned_ < std::chrono::seconds(10)) return;
     warned_ = now;

@@ -52,7 +52,9 @@ class Client {
   Result<TopicHandle> topic(const std::string& name);
 
   // "Connection refused (127.0.0.1:9092)": the last complaint, or "no answer".
-  std::string trouble() const;
+  std::string trouble();
+  // A broker did not take our password, or we not its certificate: waiting longer does not help.
+  bool turned_away();
   // Serves librdkafka's callbacks. True once after all brokers went away.
   bool lost_all_brokers();
 
@@ -61,13 +63,16 @@ class Client {
   void note_error(int error, const char* reason);
 
  private:
-  explicit Client(const KafkaOptions& options) : options_(options) {}
+  Client(const KafkaOptions& options, Role role) : options_(options), role_(role) {}
+  void serve_callbacks();
 
   const KafkaOptions options_;
+  const Role role_;
   mutable std::mutex mutex_;  // trouble_, warned_
   std::string trouble_;
   SteadyTime warned_{};
   std::atomic<bool> all_down_{false};
+  std::atomic<bool> turned_away_{false};
   Handle handle_;
 };
 

@@ -8,6 +8,7 @@
 #include <librdkafka/rdkafka.h>
 
 #include "relay/log/kafka/admin.h"
+#include "relay/log/kafka/complaints.h"
 
 namespace millrace::log::kafka {
 namespace {
@@ -132,6 +133,8 @@ Result<Message> Feed::judge(Message message) {
       return fail(ErrorCode::corruption,
                   fmt::format("topic {}, partition {}, offset {}: the checksum does not match",
                               topic_, partition_, position_));
+    case RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED:
+      return fail(denied(client_, topic_, "Read"));
     default:
       return fail(ErrorCode::retryable,
                   fmt::format("kafka {}: topic {}, partition {}: {}", client_.options().brokers,

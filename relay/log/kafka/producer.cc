@@ -1,6 +1,7 @@
 #include "relay/log/kafka/producer.h"
 
 #include <algorithm>
+#include <array>
 #include <thread>
 
 #include <fmt/format.h>
@@ -8,6 +9,7 @@
 
 #include "relay/base/logging.h"
 #include "relay/log/kafka/admin.h"
+#include "relay/log/kafka/complaints.h"
 
 namespace millrace::log::kafka {
 namespace {
@@ -155,7 +157,11 @@ Result<bool> KafkaProducer::produce(ProducedTopic& topic, Tally& tally, std::str
     starved_ = true;
     return false;
   }
-  die(ErrorCode::retryable, fmt::format("topic {}: {}", topic.name, rd_kafka_err2str(error)));
+  if (error == RD_KAFKA_RESP_ERR__FATAL) {
+    die_of_fatal_error(topic.name);
+  } else {
+    die(ErrorCode::retryable, fmt::format("topic {}: {}", topic.name, rd_kafka_err2str(error)));
+  }
   return fail(*dead_);
 }
 
@@ -228,8 +234,20 @@ void KafkaProducer::take_error(rd_kafka_op_s* event) {
   const rd_kafka_resp_err_t error = rd_kafka_event_error(event);
   client_->note_error(error, rd_kafka_event_error_string(event));
   if (rd_kafka_event_error_is_fatal(event) != 0) {
-    die(ErrorCode::retryable,
-        fmt::format("the producer has failed: {}", rd_kafka_event_error_string(event)));
+    die_of_fatal_error(client_->options().manifest_topic);
+  }
+}
+
+// A broker that gives no idempotent producer an identity does so because it may write to no topic
+// at all: the first that was to be written to is named.
+void KafkaProducer::die_of_fatal_error(const std::string& topic) {
+  if (dead_) return;
+  std::array<char, 512> text{};
+  const auto error = rd_kafka_fatal_error(client_->get(), text.data(), text.size());
+  if (is_denied(error)) {
+    dead_.emplace(denied(*client_, topic, "Write"));
+  } else {
+    die(ErrorCode::retryable, fmt::format("the producer has failed: {}", text.data()));
   }
 }
 
@@ -241,6 +259,10 @@ void KafkaProducer::delivered(const rd_kafka_message_s& message) {
     die(ErrorCode::bad_data,
         fmt::format("topic {} does not take a record of {} bytes", tally.topic->name, message.len),
         "raise the topic's max.message.bytes");
+    return;
+  }
+  if (is_denied(message.err)) {
+    dead_.emplace(denied(*client_, tally.topic->name, "Write"));
     return;
   }
   if (message.err || message.offset < 0) {

@@ -71,6 +71,7 @@ class KafkaProducer : public Producer {
   void take_error(rd_kafka_op_s* event);
   void delivered(const rd_kafka_message_s& message);
   void report_groups();
+  void die_of_fatal_error(const std::string& topic);
   void die(ErrorCode code, std::string what, std::string hint = {});
   Status check_alive() const;
 

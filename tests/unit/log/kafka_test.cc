@@ -173,7 +173,7 @@ TEST_CASE("Producer: too few replicas are waited for, however long") {
   for (size_t i = 0; i < 50; i++) CHECK(rows.records[i].second == std::to_string(i));
 }
 
-TEST_CASE("Producer: a lasting broker error kills it, with the broker's words") {
+TEST_CASE("Producer: a right that is missing kills it, and is named") {
   MockCluster cluster;
   auto log = must(open_kafka(options_for(cluster)));
   auto producer = must(log->producer());
@@ -191,7 +191,8 @@ TEST_CASE("Producer: a lasting broker error kills it, with the broker's words") 
   }
   REQUIRE(error);
   CHECK(error->code() == ErrorCode::retryable);
-  CHECK(error->message().find("authorization failed") != std::string::npos);
+  CHECK(error->message().find("topic t: the right Write is missing") != std::string::npos);
+  CHECK(error->hint().find("--operation Write --topic t") != std::string::npos);
   CHECK(!producer->append(3, "t", "", "v"));
   CHECK(!producer->append_control(1, "v"));
   auto next = must(log->producer());
