@@ -32,7 +32,8 @@ def recorded():
 
 def test_every_block_of_a_whole_run_has_its_place_in_the_page(recorded):
     blocks = tables.blocks(recorded)
-    assert set(blocks) == {"targets", "ends", "reading", "costs", "memory", "latency", "idle", "growth", "history"}
+    assert set(blocks) == {"targets", "ends", "reading", "costs", "memory", "latency", "idle", "growth", "history",
+                           "huge"}
     written = page.with_blocks(page.PAGE.read_text(), blocks)
     for body in blocks.values():
         assert body in written
@@ -107,6 +108,14 @@ def test_a_warm_rate_is_of_the_second_half():
     assert rows_of(lines)["capture → Kafka", "Debezium when warm"] == (1.6, "**not reached**")
     assert rows_of(lines)["capture → Kafka", "Debezium"] == (4, "must reached")
     assert "10 ±0 %; warm 25" in tables.rates(Selection(lines), tables.READING, "eager")
+
+
+def test_ten_gigabytes_are_not_shown_by_one():
+    def said(gigabytes):
+        one = line("huge1k", "embedded", 1, section="huge", gigabytes=gigabytes, peak_mb=70)
+        return {what: said for what, _, _, _, _, said in targets.absolute_rows(Selection([one]))}
+    assert said(1)["highest memory in a transaction of 10 GB, embedded"] == "not measured"
+    assert said(10)["highest memory in a transaction of 10 GB, embedded"] == "must reached"
 
 
 def test_the_page_is_made_of_whole_runs_only(tmp_path):

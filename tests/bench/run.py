@@ -7,7 +7,7 @@
 
 Each figure is a line on stdout and in build/bench/results.jsonl; --write puts tables into docs/performance.md and
 plots into docs/img. Its files: servers, work (what is changed), contenders (who reads it), throughput, latency, growth,
-idle (what is measured), meters (/proc), results, targets, tables, plots (what is shown).
+idle, history, huge (what is measured), meters (/proc), results, targets, tables, plots (what is shown).
 """
 import argparse
 import sys
@@ -16,11 +16,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bench import contenders, growth, history, idle, latency, peers, tables, throughput, work  # noqa: E402
+from bench import contenders, growth, history, huge, idle, latency, peers, tables, throughput, work  # noqa: E402
 from bench.results import FILE, Results  # noqa: E402
 from bench.servers import Bench, machine  # noqa: E402
 
 SECTIONS = ["throughput", "latency", "idle", "growth", "history"]
+ASKED_FOR = ["huge"]  # are no part of a run that names no section
 LATENCY_RATES = [100, 1000, 5000]
 
 
@@ -55,11 +56,13 @@ def parsed(arguments=None):
     parser.add_argument("--only", action="append", metavar="CONTENDER", choices=[c.name for c in tables.EVERYONE],
                         help="may be repeated: " + ", ".join(tables.ORDER))
     parser.add_argument("--peers", action="store_true", help="Debezium too (throughput; fetched by Maven)")
-    parser.add_argument("--section", action="append", choices=SECTIONS, help="may be repeated; default: all")
+    parser.add_argument("--section", action="append", choices=SECTIONS + ASKED_FOR,
+                        help="may be repeated; default: all but " + ", ".join(ASKED_FOR))
     parser.add_argument("--work", action="append", metavar="WORK", choices=[w.name for w in work.throughput_works(1000)],
                         help="of throughput, may be repeated: " + ", ".join(w.name for w in work.throughput_works(1000)))
     parser.add_argument("--growth", action="append", choices=list(growth.MARKS),
                         help="of growth, may be repeated")
+    parser.add_argument("--gigabytes", type=float, default=10, help="of the one transaction of section huge")
     parser.add_argument("--write", action="store_true", help="put tables and plots into docs")
     parser.add_argument("--report", action="store_true", help="measure nothing: tables of what was measured")
     parser.add_argument("--results", default=str(FILE), help="where the raw lines are kept")
@@ -121,6 +124,10 @@ class Run:
 
     def history(self):
         history.run(self.bench, self.sizes.scale, self.classes(contenders.MAIN), self.sizes.rounds, self.sizes.window_s, self.record)
+
+    def huge(self):
+        gigabytes = 0.01 if self.options.quick else self.options.gigabytes
+        huge.run(self.bench, gigabytes, self.classes(contenders.MAIN), self.sizes.slow_rounds, self.record)
 
 
 def main():

@@ -1,10 +1,11 @@
 """Results as Markdown: one table a block, each of lines that one run measured. Nothing here measures."""
-from . import contenders, peers, targets, work
+from . import contenders, huge, peers, targets, work
 
 EVERYONE = contenders.ALL + peers.ALL
 TITLES = {c.name: c.title for c in EVERYONE}
 ORDER = [c.name for c in EVERYONE]
 WORKS = {w.name: w for w in work.throughput_works(1000)}
+HUGE = {kind[0]: kind[1] for kind in huge.KINDS}
 READING = [c.name for c in EVERYONE if c.reads_only]
 ENDS = [c.name for c in EVERYONE if not c.reads_only]
 STAGES = [("walsender", "walsender, at the source"), ("reader", "the reader"), ("capture", "relay: capture"),
@@ -186,6 +187,21 @@ def histories(selection):
     return markdown([head, *[TITLES[name] for name in columns]], rows)
 
 
+def huges(selection):
+    columns = sorted_names(selection.contenders("huge"), ORDER)
+    if not columns:
+        return None
+    rows = []
+    for one in selection.works("huge"):
+        record = selection.first("huge", one)
+        cells = []
+        for name in columns:
+            peak, seconds = (selection.median("huge", one, name, key) for key in ("peak_mb", "seconds"))
+            cells.append("" if peak is None else f"{peak:,.0f} / {record['gigabytes'] * 1000 / seconds:,.0f}")
+        rows.append([f"{record['gigabytes']:g} GB in {record['changes']:,} {HUGE[one]}", *cells])
+    return markdown(["one transaction", *[TITLES[name] + ", peak MB / MB a second" for name in columns]], rows)
+
+
 def target_rows(selection):
     def ratio(value):
         return "" if value is None else f"{value:.2f}×"
@@ -202,8 +218,9 @@ def blocks(selection):
     """{block of the page: its Markdown}; a block whose section was not measured is not there."""
     made = {"ends": rates(selection, ENDS, "native"), "reading": rates(selection, READING, "eager"),
             "costs": costs(selection), "memory": memory(selection), "latency": latencies(selection),
-            "idle": idles(selection), "growth": growths(selection), "history": histories(selection)}
-    sections = {"latency": "latency", "idle": "idle", "growth": "growth", "history": "history"}
+            "idle": idles(selection), "growth": growths(selection), "history": histories(selection),
+            "huge": huges(selection)}
+    sections = {"latency": "latency", "idle": "idle", "growth": "growth", "history": "history", "huge": "huge"}
     found = {}
     for name, body in made.items():
         if body:

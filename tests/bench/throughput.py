@@ -55,14 +55,14 @@ class Prepared:
         return sums
 
 
-def _watch(contender, end_lsn):
+def _watch(contender, end_lsn, timeout_s):
     def arrived():
         contender.notice()
         return contender.arrived(end_lsn)
-    wait_until(arrived, TIMEOUT_S, f"{contender.name} has everything", 0.02)
+    wait_until(arrived, timeout_s, f"{contender.name} has everything", 0.02)
 
 
-def drain(prepared, contender):
+def drain(prepared, contender, timeout_s=TIMEOUT_S):
     """Starts the contender over the backlog; its figures."""
     bench, changes = prepared.bench, prepared.work.changes
     bench.target.execute("checkpoint")
@@ -73,7 +73,7 @@ def drain(prepared, contender):
     began = time.monotonic()
     began = contender.start() or began
     sampler.start()
-    _watch(contender, prepared.end_lsn)
+    _watch(contender, prepared.end_lsn, timeout_s)
     seconds = time.monotonic() - began
     sampler.stop()
     sampler.look()
@@ -94,13 +94,13 @@ def drain(prepared, contender):
             "memory": sampler.thinned()}
 
 
-def run(bench, works, classes, rounds, record, *, section="throughput", config=None):
+def run(bench, works, classes, rounds, record, *, section="throughput", config=None, timeout_s=TIMEOUT_S):
     for work in works:
         began = time.monotonic()
         prepared = Prepared(bench, work, classes, rounds, config)
         bench.say(f"{work.title}: {work.changes:,} changes made in {time.monotonic() - began:.0f} s")
         for number, contender in prepared.queue:
-            figures = drain(prepared, contender)
+            figures = drain(prepared, contender, timeout_s)
             contender.stop()
             if contender.target:
                 bench.target.drop_database(contender.target)
