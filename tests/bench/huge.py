@@ -28,8 +28,8 @@ def made(name, title, gigabytes, row_bytes, row):
     return one
 
 
-def run(bench, gigabytes, classes, rounds, record):
-    for name, title, row_bytes, row, share in KINDS:
+def run(bench, gigabytes, kinds, classes, rounds, record):
+    for name, title, row_bytes, row, share in kinds:
         free = shutil.disk_usage(tempfile.gettempdir()).free / 1e9
         if free < gigabytes * share + 1:
             raise RuntimeError(f"{title}, {gigabytes:g} GB: {gigabytes * share + 1:.0f} GB must be free on the disk of "

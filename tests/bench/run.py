@@ -22,6 +22,7 @@ from bench.servers import Bench, machine  # noqa: E402
 
 SECTIONS = ["throughput", "latency", "idle", "growth", "history"]
 ASKED_FOR = ["huge"]  # are no part of a run that names no section
+WORKS = [w.name for w in work.throughput_works(1000)] + [kind[0] for kind in huge.KINDS]
 LATENCY_RATES = [100, 1000, 5000]
 
 
@@ -58,8 +59,8 @@ def parsed(arguments=None):
     parser.add_argument("--peers", action="store_true", help="Debezium too (throughput; fetched by Maven)")
     parser.add_argument("--section", action="append", choices=SECTIONS + ASKED_FOR,
                         help="may be repeated; default: all but " + ", ".join(ASKED_FOR))
-    parser.add_argument("--work", action="append", metavar="WORK", choices=[w.name for w in work.throughput_works(1000)],
-                        help="of throughput, may be repeated: " + ", ".join(w.name for w in work.throughput_works(1000)))
+    parser.add_argument("--work", action="append", metavar="WORK", choices=WORKS,
+                        help="of throughput and huge, may be repeated: " + ", ".join(WORKS))
     parser.add_argument("--growth", action="append", choices=list(growth.MARKS),
                         help="of growth, may be repeated")
     parser.add_argument("--gigabytes", type=float, default=10, help="of the one transaction of section huge")
@@ -127,7 +128,8 @@ class Run:
 
     def huge(self):
         gigabytes = 0.01 if self.options.quick else self.options.gigabytes
-        huge.run(self.bench, gigabytes, self.classes(contenders.MAIN), self.sizes.slow_rounds, self.record)
+        kinds = [kind for kind in huge.KINDS if not self.options.work or kind[0] in self.options.work]
+        huge.run(self.bench, gigabytes, kinds, self.classes(contenders.MAIN), self.sizes.slow_rounds, self.record)
 
 
 def main():
