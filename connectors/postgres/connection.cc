@@ -270,9 +270,12 @@ Reply Connection::describe(const std::string& sql) {
   return reply;
 }
 
+// The server forgets them too, in a transaction as well, or they would pile up in its memory; only
+// in one that has failed it takes no statement.
 void Connection::forget_prepared() {
   prepared_.clear();
-  if (alive() && !in_transaction()) run("DEALLOCATE ALL");
+  const auto status = PQtransactionStatus(conn_.get());
+  if (alive() && (status == PQTRANS_IDLE || status == PQTRANS_INTRANS)) run("DEALLOCATE ALL");
 }
 
 bool Connection::alive() const { return PQstatus(conn_.get()) == CONNECTION_OK; }
