@@ -89,9 +89,11 @@ Settings reader_settings(const KafkaOptions& options, Role role) {
   const bool data = role == Role::data_reader;
   // A fetch is counted as it is compressed, a queue as it is not (ten to one is common), and
   // librdkafka keeps half a kilobyte beside each message: so both are small, and a queue is bounded
-  // by count too.
+  // by count too. But a data queue holds more than one target transaction takes from a partition:
+  // what comes next is fetched while the target writes, and a full queue is filled again late.
   const size_t fetch =
       data ? std::clamp<size_t>(options.memory_bytes / 1024, 32 << 10, 1 << 20) : 64 << 10;
+  const size_t queue = (data ? 8 : 4) * fetch;
   const size_t all =
       std::max<size_t>(options.max_record_bytes + kRecordOverheadBytes, options.memory_bytes / 4);
   return {{"enable.auto.commit", "false"},
@@ -110,8 +112,8 @@ Settings reader_settings(const KafkaOptions& options, Role role) {
           {"fetch.message.max.bytes", number(fetch)},
           {"fetch.max.bytes", number(all)},
           {"receive.message.max.bytes", number(all + (size_t{1} << 20))},
-          {"queued.min.messages", number(4 * fetch / 128)},
-          {"queued.max.messages.kbytes", number(4 * fetch / 1024)}};
+          {"queued.min.messages", number(queue / 128)},
+          {"queued.max.messages.kbytes", number(queue / 1024)}};
 }
 
 Settings settings_for(const KafkaOptions& options, Role role) {
