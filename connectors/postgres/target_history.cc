@@ -9,6 +9,7 @@
 #include "connectors/postgres/jobs.h"
 #include "connectors/postgres/postgres_target.h"
 #include "connectors/postgres/text_form.h"
+#include "relay/base/failpoint.h"
 
 namespace millrace::postgres {
 
@@ -129,6 +130,7 @@ Result<bool> PostgresTarget::write_chunk(const sink::Chunk& chunk) {
     if (auto written = writer.write(chunk, **job); !written) {
       return give_up_chunk(std::move(written).error());
     }
+    MILLRACE_FAILPOINT(backfill_chunk);
   }
   if (auto moved = advance_job(*connection_, options_.pipeline, chunk); !moved) {
     return give_up_chunk(std::move(moved).error());

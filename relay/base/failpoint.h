@@ -51,6 +51,7 @@ namespace millrace {
   X(backfill_start)        /* a mark is seen, the job does not run yet */      \
   X(backfill_read)         /* a chunk is read, nobody has it yet */            \
   X(backfill_write)        /* a chunk is about to be written */                \
+  X(backfill_chunk)        /* its rows are written, its job has not moved */   \
   X(backfill_written)      /* a chunk is written, nobody knows */
 
 enum class Failpoint : uint8_t {

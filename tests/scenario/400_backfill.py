@@ -10,13 +10,21 @@ import psycopg2
 import pytest
 
 from support.children import wait_until
+from support.kills import failpoints
 from support.load import Pgbench
 from support.relay import merge
 from support.world import last_line
 
 ON = {"backfill": {"on_start": True, "chunk_time": "50ms"}}
-POINTS = ["backfill_start@1", "backfill_read@2", "backfill_write@2", "backfill_written@1", "backfill_written@2",
-          "backfill_write@3"]
+ONCE = {"backfill_start"}  # a job reaches it once
+
+
+def deadly():
+    """Every step of a copy, at its second time and then at its first."""
+    points = [point for point in failpoints() if point.startswith("backfill_")]
+    assert len(points) > 4 and ONCE <= set(points)
+    return [f"{point}@1" for point in points if point in ONCE] + [
+        f"{point}@{count}" for count in (2, 1) for point in points if point not in ONCE]
 
 
 def copying(world, tables, config=None, **options):
@@ -99,7 +107,7 @@ def test_any_key_and_killed_at_every_step(world):
     relay = copying(world, SHAPES_TABLES + ["public.keyless"])
     changes = Changes(world.source, CHANGES)
     copied = {}
-    for point in POINTS:
+    for point in deadly():
         relay.start(env={"MILLRACE_FAIL": point})
         assert relay.wait(60) == -9, f"{point} was not reached: {last_line(relay.log_text())}"
         for job in jobs(relay)["jobs"]:
