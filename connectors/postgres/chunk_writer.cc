@@ -84,7 +84,11 @@ Status ChunkWriter::write_rows(Table& table, const Chunk& chunk, bool replace) {
     if (copied) return {};
   }
   TRY(parse(table, chunk));
-  return run(table, replace ? table.chunks->replace : table.chunks->keep);
+  parks_ = chunk.park != nullptr ? &chunk : nullptr;
+  replace_ = replace;
+  const Status written = run(table, replace ? table.chunks->replace : table.chunks->keep);
+  parks_ = nullptr;  // a row that is to be removed, and is not let go, is no letter
+  return written;
 }
 
 Result<bool> ChunkWriter::copy_rows(Table& table, const Chunk& chunk) {
@@ -239,7 +243,7 @@ PlanWriter::Attempt ChunkWriter::run_halves(Table& table, const RowStatements& s
   Attempt failed = writer_.run_once(table, statements, rows);
   const bool divide = failed && rows.size() > 1 &&
                       (failed->failure == Failure::row || failed->failure == Failure::conflict);
-  if (failed && !divide) return failed;
+  if (failed && !divide) return park(table, rows, std::move(failed));
   const Reply done = connection_.run(
       failed ? "ROLLBACK TO SAVEPOINT millrace_rows; RELEASE SAVEPOINT millrace_rows"
              : "RELEASE SAVEPOINT millrace_rows");
@@ -248,6 +252,31 @@ PlanWriter::Attempt ChunkWriter::run_halves(Table& table, const RowStatements& s
   const size_t middle = rows.size() / 2;
   failed = run_halves(table, statements, rows.first(middle));
   return failed ? std::move(failed) : run_halves(table, statements, rows.subspan(middle));
+}
+
+// A parent may be on its way, by the stream or by its own copy: a row that lacks one is no letter.
+PlanWriter::Attempt ChunkWriter::park(Table& table, RowSpan rows, Attempt failed) {
+  const bool rejected = failed->error.code() == ErrorCode::rejected && !failed->parent_missing;
+  if (parks_ == nullptr || rows.size() != 1 || !rejected) return failed;
+  const Chunk& chunk = *parks_;
+  Reply back = connection_.run("ROLLBACK TO SAVEPOINT millrace_rows");
+  if (!back.ok()) return writer_.failed_reply(table, back, rows);
+  // The statement may have failed before it came to look: a value that is no number is none, also
+  // where the row was deleted since.
+  Attempt blind;
+  const auto taken = writer_.run(
+      table, taken_statement(table.binding, writer_.scope_of(*chunk.table), replace_), rows, blind);
+  back = connection_.run("ROLLBACK TO SAVEPOINT millrace_rows; RELEASE SAVEPOINT millrace_rows");
+  if (!back.ok()) return writer_.failed_reply(table, back, rows);
+  if (taken && taken->rows() > 0) return {};
+  const PlannedRow& row = *rows.front();
+  Change change;
+  change.table = chunk.table.get();
+  change.position = row.position;
+  change.after = row.row;
+  auto parked = chunk.park->park_row(change, failed->error);
+  if (parked) return {};
+  return PlanWriter::Failed{Failure::other, std::move(parked).error()};
 }
 
 }  // namespace millrace::postgres

@@ -6,7 +6,9 @@
 // Two ways: by the guarded statement, through the mapping; and where the mapping is plain and rows
 // that stand are kept, by COPY of the lines as they came, without those whose key is taken. Which
 // are taken a look at the chunk's range says (chunk_range.h), or at each key; COPY fails where a
-// row was missed, and the statement writes the same rows. One thread (the connection's).
+// row was missed, and the statement writes the same rows.
+// A row that the target rejects goes to the chunk's RowPark, if it has one, unless by the above it
+// is to be left out anyway. One thread (the connection's).
 #pragma once
 
 #include <memory_resource>
@@ -43,9 +45,13 @@ class ChunkWriter {
   Status parse(const Table& table, const sink::Chunk& chunk);
   Status run(Table& table, const RowStatements& statements);
   Attempt run_halves(Table& table, const RowStatements& statements, RowSpan rows);
+  // What is still to be said of a failure, with its savepoint open; nullopt: the row is parked.
+  Attempt park(Table& table, RowSpan rows, Attempt failed);
 
   Connection& connection_;
   PlanWriter& writer_;
+  const sink::Chunk* parks_ = nullptr;  // the chunk whose rows may be parked
+  bool replace_ = false;
   std::pmr::monotonic_buffer_resource arena_;
   std::vector<Value> values_;
   std::vector<sink::PlannedRow> rows_;

@@ -85,15 +85,17 @@ RowStatements chunk_statements(const Binding& binding, const Watched& watched, b
 }
 
 // Joins, not an OR of two EXISTS: those could be answered from a hash of the whole table.
-Statement taken_statement(const Binding& binding, const Watched& watched) {
+Statement taken_statement(const Binding& binding, const Watched& watched, bool replace) {
   Statement statement;
   RowsShape shape{all_present(binding)};
   shape.ordinal = true;
   shape.lean = true;
   const std::string from = rows_sql(binding, shape, statement);
   statement.sql = "SELECT e.n FROM " + from + " JOIN " + binding.table_sql() + " AS t ON " +
-                  key_matches(binding, 'd') + " UNION ALL SELECT e.n FROM " + from +
-                  " JOIN millrace.tombstone AS x ON " + forbids(binding, watched);
+                  key_matches(binding, 'd') +
+                  (replace ? fmt::format(" AND t.{} >= e.v", kVersionColumn) : "") +
+                  " UNION ALL SELECT e.n FROM " + from + " JOIN millrace.tombstone AS x ON " +
+                  forbids(binding, watched);
   return statement;
 }
 

@@ -30,8 +30,9 @@ std::string tombstones_sql(const Binding& binding, const Watched& watched, const
 Statement incomplete_statement(const Binding& binding, const Watched& watched,
                                const RowsShape& like, bool move);
 
-// The numbers of a chunk's rows that are left out: a row stands there, or a tombstone forbids.
-Statement taken_statement(const Binding& binding, const Watched& watched);
+// The numbers of a chunk's rows that are left out: a row stands there (with `replace`: one that is
+// no older), or a tombstone forbids.
+Statement taken_statement(const Binding& binding, const Watched& watched, bool replace = false);
 
 // COPY's command for a chunk's lines with the version at their ends, in savepoint millrace_rows.
 // Empty where SQL of the mapping is to see the rows, or the lines hold what the target does not

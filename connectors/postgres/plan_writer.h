@@ -92,6 +92,7 @@ class PlanWriter {
   struct Failed {
     Failure failure = Failure::other;
     Error error;
+    bool parent_missing = false;  // one row, a foreign key
   };
   using Attempt = std::optional<Failed>;  // nullopt: done
 

@@ -167,7 +167,7 @@ PlanWriter::Failed PlanWriter::failed_reply(Table& table, const Reply& reply, Ro
     if (!sql.empty()) error = std::move(error).with_hint(std::move(sql));
   }
   if (rows.size() == 1 && rejects) {
-    return {failure, name_row(table, *rows.front(), std::move(error))};
+    return {failure, name_row(table, *rows.front(), std::move(error)), reply.sqlstate() == "23503"};
   }
   return {failure, std::move(error).at(table.binding.display())};
 }

@@ -130,6 +130,11 @@ Result<bool> PostgresTarget::write_chunk(const sink::Chunk& chunk) {
     if (auto written = writer.write(chunk, **job); !written) {
       return give_up_chunk(std::move(written).error());
     }
+    if (chunk.park != nullptr) {
+      if (auto parked = chunk.park->flush(); !parked) {
+        return give_up_chunk(std::move(parked).error());
+      }
+    }
     MILLRACE_FAILPOINT(backfill_chunk);
   }
   if (auto moved = advance_job(*connection_, options_.pipeline, chunk); !moved) {

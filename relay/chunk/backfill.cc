@@ -21,8 +21,10 @@ constexpr uint64_t kMostChunkBytes = 4U << 20;
 Backfill::Backfill(Options options, const Clock& clock)
     : options_(std::move(options)), clock_(clock), budget_(options_.memory) {}
 
-Status Backfill::attach(sink::Target& target, bool fresh, std::stop_token stop) {
+Status Backfill::attach(sink::Target& target, bool fresh, std::stop_token stop,
+                        sink::RowPark* park) {
   detach();
+  park_ = park;
   stop_ = std::move(stop);
   target_ = &target;
   box_ = target.history();
@@ -218,10 +220,12 @@ Status Backfill::write(JobReader& reader) {
   }
   MILLRACE_FAILPOINT(backfill_write);
   const SteadyTime began = clock_.now();
+  chunk.park = park_;
   auto written = box_->write_chunk(chunk);
   const auto took = clock_.now() - began;
   next_chunk_ = clock_.now() + took;
   if (!written) {
+    if (park_ != nullptr) park_->undone();
     Error error = std::move(written).error();
     if (error.code() != ErrorCode::bad_data && error.code() != ErrorCode::negative) {
       return fail(std::move(error));

@@ -58,8 +58,10 @@ class Backfill {
   Backfill(Options options, const Clock& clock);
 
   // The target is ours: reads the jobs, and adds those of on_start. `fresh`: the stream has applied
-  // nothing yet. Errors: refused (on_existing), and the box's.
-  Status attach(sink::Target& target, bool fresh, std::stop_token stop);
+  // nothing yet. `park` takes rows that the target rejects; null: they pause their copy. Errors:
+  // refused (on_existing), and the box's.
+  Status attach(sink::Target& target, bool fresh, std::stop_token stop,
+                sink::RowPark* park = nullptr);
   // Between two transactions: writes at most one chunk. `busy`: the stream has something to do, and
   // gets as much time as chunks do. Errors: retryable and refused as the box has them; attach()
   // anew then.
@@ -100,6 +102,7 @@ class Backfill {
   std::unique_ptr<JobSource> marks_;  // of ours; readers have their own
   std::stop_token stop_;              // of the applier
   sink::Target* target_ = nullptr;
+  sink::RowPark* park_ = nullptr;
   sink::HistoryBox* box_ = nullptr;  // null: not attached, or the target has none
   Jobs jobs_;
   bool stale_ = true;  // jobs_ is to be read again

@@ -108,13 +108,18 @@ bool Apply::goal_reached() const {
 Status Apply::begin_backfill(std::stop_token stop) {
   if (options_.backfill == nullptr) return {};
   TRY(target_.applied());  // chunks stand on what was read last, and an origin was only written
-  return options_.backfill->attach(target_, applied_.watermark.commit_lsn == Lsn{},
-                                   std::move(stop));
+  stamp_.token = applied_.token;  // of what chunks park
+  stamp_.epoch = applied_.epoch;
+  const bool parks = parking_ && parking_->takes_new();
+  return options_.backfill->attach(target_, applied_.watermark.commit_lsn == Lsn{}, std::move(stop),
+                                   parks ? &*parking_ : nullptr);
 }
 
 Status Apply::give_turn(bool busy) {
   if (options_.backfill == nullptr) return {};
+  if (parking_) parking_->forget_news();
   TRY(options_.backfill->turn(busy));
+  if (parking_ && parking_->news().failed > 0) tell_parked();
   if (clock_.now() < told_backfill_at_ + kBackfillTold) return {};
   told_backfill_at_ = clock_.now();
   chunk::Progress now = options_.backfill->progress();

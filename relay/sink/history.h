@@ -71,6 +71,18 @@ struct CopyJob {
   }
 };
 
+// Takes rows of history that the target rejects, in the transaction of their chunk.
+class RowPark {
+ public:
+  virtual ~RowPark() = default;
+  // `row` is an insert at its chunk's version. Errors: bad_data when no more may be parked.
+  virtual Status park_row(const Change& row, const Error& rejected) = 0;
+  // Writes what is not written yet; the chunk is committed next.
+  virtual Status flush() = 0;
+  // The chunk was given up, and what was parked of it.
+  virtual void undone() = 0;
+};
+
 // Rows of one job in key order, read by one snapshot. Values are views into `bytes`.
 struct Chunk {
   int64_t job = 0;
@@ -86,6 +98,7 @@ struct Chunk {
   bool last = false;                           // the job ends with it
   Lsn seen_until;  // last: an end of WAL taken after its snapshot, and after the last answer of
                    // RowSource, which may be newer; becomes consistent_at
+  RowPark* park = nullptr;  // null: a row that the target rejects ends the chunk
 };
 
 // Reads the source on the target's behalf: a partial update may be the first that is heard of a
@@ -126,8 +139,10 @@ class HistoryBox {
   // REQUIRES: applied() was read, or a transaction committed, since the session began.
   // One target transaction: the rows that the target does not have newer ones of, and the job's
   // progress. False: void, because the job was stopped or restarted since; nothing was written.
-  // Errors: bad_data names table and key; retryable (read jobs() to know whether it happened);
-  // refused when another applier has moved the applied position.
+  // A row that the target rejects is parked, unless what stands in the target is newer, or deleted
+  // it; one whose parent is not there is not parked. Errors: bad_data names table and key;
+  // retryable (read jobs() to know whether it happened); refused when another applier has moved the
+  // applied position.
   virtual Result<bool> write_chunk(const Chunk& chunk) = 0;
 };
 

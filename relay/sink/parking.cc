@@ -101,6 +101,26 @@ Status Parking::park(const Change& change, const Error* rejected) {
   return unwritten_bytes_ < kUnwrittenBytesMax ? Status() : flush();
 }
 
+Status Parking::park_row(const Change& row, const Error& rejected) {
+  if (letters_ < std::max<uint64_t>(1, options_.letters_max / 2)) return park(row, &rejected);
+  return fail(Error(ErrorCode::bad_data,
+                    std::to_string(letters_) +
+                        " rows are parked, and copies take no more than half of "
+                        "target.max_parked; the next one: " +
+                        rejected.describe(),
+                    "mend what `millrace letters list` shows, then `millrace letters retry --all` "
+                    "and `millrace backfill resume`")
+                  .at("table " + display_name(*row.table)));
+}
+
+// What is remembered too much is forgotten when the next transaction begins.
+void Parking::undone() {
+  unwritten_.clear();
+  unwritten_bytes_ = 0;
+  news_ = News{};
+  edits_ = -1;
+}
+
 Status Parking::truncated(std::span<const Change> statement) {
   std::set<std::string> names;
   for (const Change& change : statement) names.insert(display_name(*change.table));

@@ -5,6 +5,9 @@
 // from one key to another ties both keys together. Changes of tables without a key have no order by
 // key: each waits alone.
 //
+// A row of history (history.h) is older than every streamed change from its chunk's floor on, so
+// its letter stands before theirs, and what the stream brings of its key waits behind it.
+//
 // What it remembers is the target's; load() reads it after every error, begun() when an operator
 // has changed letters meanwhile. One thread, the applier's. With nothing parked any() is false, and
 // nothing else is asked.
@@ -19,6 +22,7 @@
 
 #include "relay/base/result.h"
 #include "relay/event/change.h"
+#include "relay/sink/history.h"
 #include "relay/sink/letter.h"
 
 namespace millrace::sink {
@@ -36,7 +40,7 @@ struct LetterCodec {
   std::function<Letter(const Change& change)> letter;
 };
 
-class Parking {
+class Parking final : public RowPark {
  public:
   // `box` outlives it.
   Parking(LetterBox& box, ParkingOptions options, LetterCodec codec)
@@ -58,9 +62,15 @@ class Parking {
   // The statement's tables were emptied: what was parked of them before is moot.
   Status truncated(std::span<const Change> statement);
   // Writes the letters that are not written yet.
-  Status flush();
+  Status flush() override;
 
-  // What was parked since begun(): `errors` of the first few that were rejected.
+  // Of a chunk, in its transaction. Copies leave half of the room to the stream: where that is
+  // full the stream stops.
+  Status park_row(const Change& row, const Error& rejected) override;
+  void undone() override;
+  void forget_news() { news_ = News{}; }
+
+  // What was parked since begun() or forget_news(): `errors` of the first few that were rejected.
   struct News {
     uint64_t failed = 0;
     uint64_t behind = 0;

@@ -286,6 +286,58 @@ TEST_CASE_FIXTURE(Fixture, "Parking: more than letters_max stops, and says how t
   CHECK(full.error().hint().find("letters retry") != std::string::npos);
 }
 
+TEST_CASE_FIXTURE(Fixture, "Parking: what the stream brings waits behind a row of a copy") {
+  History copied;
+  copied.insert(kTable, {text("1"), text("bad")});
+  copied.commit();
+  h.commit();
+  h.commit();
+  REQUIRE(apply());
+  REQUIRE(
+      parking->park_row(copied.batch.changes()[0], Error(ErrorCode::rejected, "no bad values")));
+  REQUIRE(parking->flush());
+  CHECK(parking->news().failed == 1);
+  parking->forget_news();
+  CHECK(parking->news().failed == 0);
+  h.update(kTable, {text("1"), text("fine")});
+  h.insert(kTable, {text("2"), text("fine")});
+  REQUIRE(apply());
+  CHECK(box() == Box{"insert 1|", "update 1| behind"});
+  CHECK(target.tables["t"] == MemoryTable{{{"2"}, {"2", "fine"}}});
+}
+
+TEST_CASE_FIXTURE(Fixture, "Parking: copies leave half of the room to the stream") {
+  options.letters_max = 4;
+  History copied;
+  for (int i = 0; i < 3; ++i) copied.insert(kTable, {text(std::to_string(i)), text("bad")});
+  REQUIRE(apply());
+  const Error rejected(ErrorCode::rejected, "no bad values");
+  REQUIRE(parking->park_row(copied.batch.changes()[0], rejected));
+  REQUIRE(parking->park_row(copied.batch.changes()[1], rejected));
+  const Status full = parking->park_row(copied.batch.changes()[2], rejected);
+  REQUIRE_FALSE(full);
+  CHECK(full.error().code() == ErrorCode::bad_data);
+  CHECK(full.error().hint().find("backfill resume") != std::string::npos);
+  REQUIRE(parking->flush());
+  h.update(kTable, {text("0"), text("ok")});
+  h.insert(kTable, {text("9"), text("bad")});
+  REQUIRE(apply());
+  CHECK(target.box.size() == 4);
+}
+
+TEST_CASE_FIXTURE(Fixture, "Parking: of a chunk that was given up nothing is remembered") {
+  History copied;
+  copied.insert(kTable, {text("1"), text("bad")});
+  REQUIRE(apply());
+  REQUIRE(parking->park_row(copied.batch.changes()[0], Error(ErrorCode::rejected, "no")));
+  parking->undone();
+  h.insert(kTable, {text("1"), text("ok")});
+  REQUIRE(apply());
+  CHECK(target.box.empty());
+  CHECK(target.tables["t"].size() == 1);
+  CHECK(parking->count() == 0);
+}
+
 TEST_CASE_FIXTURE(Fixture, "Parking: a key of other columns than the letters' is not guessed at") {
   h.insert(kTable, {text("1"), text("bad")});
   REQUIRE(apply());
