@@ -4,6 +4,7 @@ Every child leads its own process group and is ended, group and all, when the in
 whether by success, failure, SIGTERM or Ctrl-C.
 """
 import atexit
+import fcntl
 import os
 import pwd
 import random
@@ -18,8 +19,13 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 CACHE = Path(os.environ.get("MILLRACE_CACHE", Path.home() / ".cache" / "millrace"))
 
+# No wait for something that must come is shorter: a deadline is there for what never comes. How long a
+# thing takes is the machine's matter, which may have something else to do.
+PATIENCE_S = 300
+
 _children = []
 _folders = []
+_leases = []
 
 
 class Child:
@@ -64,7 +70,7 @@ class Child:
         _forget(self)
         return code
 
-    def stop(self, timeout_s=10):
+    def stop(self, timeout_s=PATIENCE_S):
         """The kind signal, then the other one."""
         self.signal(self.stop_signal)
         try:
@@ -119,20 +125,29 @@ if signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
 
 
 def free_port():
-    """A port outside the kernel's range for outgoing connections, so that nothing takes it first."""
-    for _ in range(200):
+    """A port of this process alone for as long as it lives, used or not: no other test is given it (a lock on a
+    file says so; with_*.sh keep to it), and it is outside the kernel's range for outgoing connections."""
+    folder = CACHE / "ports"
+    folder.mkdir(parents=True, exist_ok=True)
+    for _ in range(1000):
         port = random.randint(20000, 32000)
+        lease = os.open(folder / str(port), os.O_CREAT | os.O_RDWR, 0o666)
         with socket.socket() as probe:
             try:
+                fcntl.flock(lease, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 probe.bind(("127.0.0.1", port))
-                return port
-            except OSError:
+            except OSError:  # another test's, or somebody else's
+                os.close(lease)
                 continue
+        _leases.append(lease)
+        return port
     raise RuntimeError("no free port between 20000 and 32000")
 
 
-def wait_until(condition, timeout_s=30, what="the condition", interval_s=0.05):
-    """Polls until condition() is true; returns its value. Fails with `what` in words."""
+def wait_until(condition, timeout_s=PATIENCE_S, what="the condition", interval_s=0.05):
+    """Polls until condition() is true; returns its value. Fails with `what` in words, after PATIENCE_S at the
+    earliest: timeout_s is for what takes longer by its nature."""
+    timeout_s = max(timeout_s, PATIENCE_S)
     deadline = time.monotonic() + timeout_s
     while True:
         value = condition()
@@ -141,6 +156,17 @@ def wait_until(condition, timeout_s=30, what="the condition", interval_s=0.05):
         if time.monotonic() > deadline:
             raise AssertionError(f"{what}: not within {timeout_s} s")
         time.sleep(interval_s)
+
+
+def bytes_in(folder, pattern="*"):
+    """Of the files there now; their owner deletes some meanwhile."""
+    total = 0
+    for path in Path(folder).glob(pattern):
+        try:
+            total += path.stat().st_size
+        except FileNotFoundError:
+            pass
+    return total
 
 
 def tail(path, lines=40):

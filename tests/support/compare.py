@@ -2,6 +2,7 @@
 import time
 
 from . import promises
+from .children import PATIENCE_S
 
 SESSION = """set datestyle = 'ISO, YMD'; set intervalstyle = 'postgres'; set timezone = 'UTC';
 set bytea_output = 'hex'; set extra_float_digits = 1; set search_path = pg_catalog, public;
@@ -96,8 +97,9 @@ def assert_same(source, target, tables):
     promises.keep(not found, "source and target differ:\n" + "\n".join(found))
 
 
-def wait_same(source, target, tables, timeout_s=30, each_time=lambda: None):
-    """For a source at rest: waits until the target is equal; calls each_time between looks."""
+def wait_same(source, target, tables, timeout_s=PATIENCE_S, each_time=lambda: None):
+    """For a source at rest: waits until the target is equal, PATIENCE_S at least; calls each_time between looks."""
+    timeout_s = max(timeout_s, PATIENCE_S)
     deadline = time.monotonic() + timeout_s
     while found := differences(source, target, tables):
         promises.keep(time.monotonic() < deadline, f"after {timeout_s} s source and target differ:\n" + "\n".join(found))

@@ -82,7 +82,7 @@ class Kafka:
                 return True
             except OSError:
                 return False
-        wait_until(answers, 180, "the broker answers")
+        wait_until(answers, what="the broker answers")
         return self
 
     def configure_topic(self, topic, setting):
@@ -91,7 +91,7 @@ class Kafka:
                        check=True, capture_output=True)
 
     def stop(self):
-        self.child.stop(30)
+        self.child.stop()
 
     def kill(self):
         self.child.kill()

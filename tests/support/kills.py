@@ -7,7 +7,7 @@ import threading
 import time
 
 from . import promises
-from .children import wait_until
+from .children import PATIENCE_S, wait_until
 from .load import TABLES, init_tpcb
 from .relay import binary
 
@@ -178,7 +178,7 @@ class Oracle:
 
     def stop(self):
         self._stop.set()
-        self._thread.join(30)
+        self._thread.join(PATIENCE_S)
         if self._error:
             raise self._error
         return self
@@ -210,7 +210,7 @@ class Killer:
         self.world, self.relay, self.workload, self.env = world, relay, workload, env or {}
         self.kills = 0
 
-    def strike(self, point, count, load, timeout_s=90):
+    def strike(self, point, count, load, timeout_s=PATIENCE_S):
         """Starts the relay, calls load() until the failpoint has killed it; fails when it does not fire."""
         name = f"{point}@{count}"
         before = len(self.relay.log_text())

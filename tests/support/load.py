@@ -7,7 +7,7 @@ import time
 import psycopg2
 
 from . import promises
-from .children import Child, tail, temp_folder
+from .children import PATIENCE_S, Child, tail, temp_folder, wait_until
 
 TABLES = ["public.pgbench_accounts", "public.pgbench_branches", "public.pgbench_tellers",
           "public.pgbench_history"]
@@ -32,7 +32,8 @@ class Pgbench:
     """pgbench against one server; `script` None is its own TPC-B."""
 
     def __init__(self, server, *, seconds=None, transactions=None, clients=2, rate=None, script=None,
-                 options=(), database="postgres"):
+                 options=()):
+        self.server = server
         self.folder = temp_folder("millrace_pgbench_")
         self.log = self.folder / "pgbench.log"
         argv = [server.bin / "pgbench", "-n", "-c", str(clients), "-j", "1"]
@@ -42,12 +43,12 @@ class Pgbench:
         if script:
             (self.folder / "script.sql").write_text(script)
             argv += ["-f", self.folder / "script.sql"]
-        self.child = Child(argv + list(options) + [server.dsn(database)], log=self.log)
+        self.child = Child(argv + list(options) + [server.dsn()], log=self.log)
 
     def running(self):
         return self.child.running()
 
-    def wait(self, timeout_s=300):
+    def wait(self, timeout_s=2 * PATIENCE_S):
         """Transactions per second without connecting; fails when pgbench did."""
         code = self.child.wait(timeout_s)
         text = tail(self.log, 60)
@@ -55,7 +56,10 @@ class Pgbench:
         return float(re.search(r"tps = ([\d.]+)", text).group(1))
 
     def stop(self):
+        """Its sessions end, too: one may have been in the middle of a COMMIT."""
         self.child.stop()
+        wait_until(lambda: not self.server.one("select count(*) from pg_stat_activity where application_name = 'pgbench' "
+                                               "and datname = current_database()"), what="pgbench's sessions end")
 
 
 def init_tpcb(source, target, *, accounts=None, scale=1):
@@ -133,14 +137,23 @@ class TornStateOracle:
         if connection:
             connection.close()
 
+    def wait_seen(self, snapshots, distinct=0, torn=False):
+        """While the load goes on: until it has looked so often, at so many states (and has found one torn)."""
+        wait_until(lambda: self.error or self.snapshots >= snapshots and self.distinct >= distinct and
+                   (self.torn or not torn), what=f"{snapshots} snapshots of {distinct} states" + ", one torn" * torn)
+
     def stop(self):
         self._stop.set()
-        self._thread.join(30)
+        self._thread.join(PATIENCE_S)
         if self.error:
             raise self.error
         return self
 
     def assert_never_torn(self, snapshots_min):
+        """Ends the looking, after snapshots_min."""
+        if not self._stop.is_set():
+            self.wait_seen(snapshots_min)
+            self.stop()
         promises.keep(not self.torn, f"{len(self.torn)} torn snapshots of {self.snapshots}; accounts, tellers, "
                                      f"branches, history, rows: {self.torn[:5]}")
         assert self.snapshots >= snapshots_min, f"only {self.snapshots} snapshots"

@@ -11,9 +11,10 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import psycopg2
 
-from .children import CACHE, Child, free_port, tail, temp_folder, wait_until
+from .children import CACHE, PATIENCE_S, Child, free_port, tail, temp_folder, wait_until
 
 USER = "postgres"
 
@@ -37,6 +38,13 @@ SETTINGS = {
     "max_wal_size": "4GB", "checkpoint_timeout": "30min", "log_min_messages": "warning",
     "log_line_prefix": "%m %p %a ", "logging_collector": "off",
 }
+
+
+def _has_ended(process):
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 class Database:
@@ -118,7 +126,7 @@ class Database:
         connection.close()
         return dict(zip(names, row)) if row else None
 
-    def wait_slot_free(self, name, timeout_s=15):
+    def wait_slot_free(self, name, timeout_s=PATIENCE_S):
         wait_until(lambda: not (self.slot(name) or {}).get("active"), timeout_s,
                    f"slot {name} is let go")
 
@@ -154,7 +162,7 @@ class Postgres(Database):
             child = Child([self.bin / "initdb", "-D", fresh, "-U", USER, "-A", "trust", "-E", "UTF8",
                            "--locale=C.UTF-8", "--no-sync"], log=self.folder / "initdb.log",
                           user=self._user())
-            if child.wait(120) != 0:
+            if child.wait(PATIENCE_S) != 0:
                 raise RuntimeError("initdb: " + tail(self.folder / "initdb.log"))
             CACHE.mkdir(parents=True, exist_ok=True)
             mine = CACHE / f".{template.name}.{os.getpid()}"
@@ -185,7 +193,7 @@ class Postgres(Database):
             self.child = Child([self.bin / "postgres", "-D", self.data, "-p", self.port],
                                log=self.log, stop_signal=signal.SIGQUIT, user=self._user(),
                                cwd=self.folder)
-            deadline = time.monotonic() + 60
+            deadline = time.monotonic() + PATIENCE_S  # it may have to recover first
             while self.child.running() and time.monotonic() < deadline:
                 try:
                     psycopg2.connect(self.dsn(), connect_timeout=5).close()
@@ -203,7 +211,7 @@ class Postgres(Database):
         if self.child:
             self.child.signal({"fast": signal.SIGINT, "immediate": signal.SIGQUIT,
                                "smart": signal.SIGTERM}[mode])
-            self.child.wait(60)
+            self.child.wait(PATIENCE_S)
             self.child = None
 
     def restart(self, mode="fast"):
@@ -211,12 +219,13 @@ class Postgres(Database):
         return self.start()
 
     def kill(self):
-        """SIGKILL to the postmaster; its backends notice and leave."""
+        """SIGKILL to the postmaster; its backends notice and leave. A new one must not begin before the last has."""
         self._drop_connections()
+        self.child.signal(signal.SIGSTOP)  # so that it has no more of them than these
+        backends = psutil.Process(self.child.pid).children(recursive=True)
         self.child.kill()
-        pid_file = self.data / "postmaster.pid"
-        time.sleep(0.3)
-        pid_file.unlink(missing_ok=True)
+        wait_until(lambda: all(map(_has_ended, backends)), what=f"the backends of {self.name} leave", interval_s=0.01)
+        (self.data / "postmaster.pid").unlink(missing_ok=True)
 
     def _drop_connections(self):
         for view in self.views:
@@ -237,12 +246,24 @@ class Postgres(Database):
         self.views.remove(view)
         for (slot,) in self.execute("select slot_name from pg_replication_slots where database = %s",
                                     (view.database,)):
-            self.execute("select pg_terminate_backend(active_pid) from pg_replication_slots "
-                         "where slot_name = %s and active", (slot,))
-            wait_until(lambda: not self.slot(slot)["active"], 10, f"slot {slot} is let go")
-            self.execute("select pg_drop_replication_slot(%s)", (slot,))
+            wait_until(lambda: self.drop_slot(slot), what=f"slot {slot} is let go")
         for (gid,) in view.execute("select gid from pg_prepared_xacts where database = %s",
                                    (view.database,)):
             view.execute(f"rollback prepared '{gid}'")
         view.drop_connection()
-        self.execute(f'drop database "{view.database}" with (force)')
+        wait_until(lambda: self._unless_in_use(f'drop database "{view.database}" with (force)'),
+                   what=f"the sessions of {view.database} have ended")
+
+    def drop_slot(self, slot):
+        """False while somebody reads it: a reader that was killed may have asked for it and not have it yet."""
+        self.execute("select pg_terminate_backend(active_pid) from pg_replication_slots "
+                     "where slot_name = %s and active", (slot,))
+        return self._unless_in_use(f"select pg_drop_replication_slot('{slot}')")
+
+    def _unless_in_use(self, sql):
+        """A session that is told to end has not ended at once; DROP DATABASE waits 5 s for them."""
+        try:
+            self.execute(sql)
+            return True
+        except psycopg2.errors.ObjectInUse:
+            return False

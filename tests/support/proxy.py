@@ -8,6 +8,8 @@ import struct
 import threading
 import time
 
+from .children import free_port
+
 QUEUE_BYTES = 1 << 20  # read ahead of a slow link; beyond it the sender is not read from
 SLICE = 1 << 16
 
@@ -52,7 +54,7 @@ class Proxy:
         self._wake, self._woken = socket.socketpair()
         self._woken.setblocking(False)
         self._budget, self._filled = 0.0, time.monotonic()
-        self.port = 0
+        self.port = free_port()  # kept while nobody listens, too
         self._listen()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
@@ -112,7 +114,7 @@ class Proxy:
         listener.bind(("127.0.0.1", self.port))
         listener.listen(64)
         listener.setblocking(False)
-        self.port, self._listener = listener.getsockname()[1], listener
+        self._listener = listener
 
     def _run(self):
         while not self._stop:

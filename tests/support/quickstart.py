@@ -114,7 +114,7 @@ def main():
     watch(relay, target, bench, began)
     rate = bench.wait()
     stopped = time.monotonic()
-    caught_up = wait_applied(source, target, 120)
+    caught_up = wait_applied(source, target, 300)
     lag_s = time.monotonic() - stopped
     equal = prove_equal(source, target) and caught_up
     peak_mb = relay.peak_rss_mb()

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import yaml
 
-from .children import ROOT, Child, free_port, tail, temp_folder, wait_until
+from .children import PATIENCE_S, ROOT, Child, free_port, tail, temp_folder, wait_until
 
 
 def binary():
@@ -55,8 +55,9 @@ class Relay:
                    "partitions": 3}
         self.config = merge({
             "pipeline": name, "state": str(self.folder / "state"),
-            "source": {"dsn": source.dsn()}, "log": log,
-            "target": {"kind": "postgres", "dsn": target.dsn()},
+            # A predecessor that was killed is waited for; those that show a refusal say otherwise.
+            "source": {"dsn": source.dsn(), "slot_wait": f"{PATIENCE_S}s"}, "log": log,
+            "target": {"kind": "postgres", "dsn": target.dsn(), "applier_wait": f"{PATIENCE_S}s"},
             # Most scenarios fill both sides by hand; those of history say otherwise.
             "backfill": {"on_start": False},
             "tables": tables, "admin": {"listen": f"127.0.0.1:{self.ports['all']}"},
@@ -111,7 +112,7 @@ class Relay:
     def kill(self, role="all"):
         self.children.pop(role).kill()
 
-    def terminate(self, role="all", timeout_s=10):
+    def terminate(self, role="all", timeout_s=PATIENCE_S):
         """SIGTERM; returns (exit code, seconds it took)."""
         began = time.monotonic()
         child = self.children.pop(role)
@@ -123,8 +124,9 @@ class Relay:
             raise AssertionError(f"SIGTERM: still there after {timeout_s} s\n" +
                                  tail(self.log_path(role)))
 
-    def wait(self, timeout_s=30, role="all"):
+    def wait(self, timeout_s=PATIENCE_S, role="all"):
         """Waits for the process to leave by itself; its exit code."""
+        timeout_s = max(timeout_s, PATIENCE_S)
         try:
             code = self.children[role].wait(timeout_s)
         except subprocess.TimeoutExpired:
@@ -150,13 +152,13 @@ class Relay:
 
     # Commands beside it.
 
-    def command(self, *arguments, timeout_s=60, env=None, config=True, input=None):
+    def command(self, *arguments, timeout_s=PATIENCE_S, env=None, config=True, input=None):
         argv = [binary(), *map(str, arguments)] + (["-c", str(self.path)] if config else [])
-        return subprocess.run(argv, capture_output=True, text=True, timeout=timeout_s,
+        return subprocess.run(argv, capture_output=True, text=True, timeout=max(timeout_s, PATIENCE_S),
                               cwd=self.folder, env=dict(self.env, **(env or {})), input=input,
                               errors="replace")
 
-    def catch_up(self, timeout_s=60, env=None):
+    def catch_up(self, timeout_s=PATIENCE_S, env=None):
         """`run --until-caught-up`, which must end with 0."""
         done = self.command("run", "--until-caught-up", timeout_s=timeout_s, env=env)
         with open(self.log_path(), "a") as log:
@@ -173,7 +175,7 @@ class Relay:
         """(HTTP status, body) of the admin port."""
         port = self.ports[role]
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as reply:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=60) as reply:
                 return reply.status, reply.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()
@@ -186,7 +188,7 @@ class Relay:
             return None
         return json.loads(body) if code == 200 else None
 
-    def wait_status(self, condition, timeout_s=30, what="the status", role="all"):
+    def wait_status(self, condition, timeout_s=PATIENCE_S, what="the status", role="all"):
         def met():
             status = self.status(role)
             return status if status and condition(status) else None
@@ -196,7 +198,7 @@ class Relay:
             raise AssertionError(f"{error}\nlast status: {self.status(role)}\n"
                                  f"{tail(self.log_path(role))}")
 
-    def wait_ready(self, role="all", timeout_s=30):
+    def wait_ready(self, role="all", timeout_s=PATIENCE_S):
         def ready():
             if not self.running(role):
                 raise AssertionError(f"{role} left:\n{tail(self.log_path(role))}")

@@ -40,13 +40,18 @@ POM
   exec 9>&-
 }
 
-free_ports() {
-  python3 - <<'PY'
-import socket
-held = [socket.socket() for _ in range(2)]
-for s in held: s.bind(("127.0.0.1", 0))
-print(*[s.getsockname()[1] for s in held])
-PY
+# Sets the variable to a port that is ours for as long as this shell or the broker lives, also while the broker
+# is stopped: support/children.py says how.
+lease_port() {
+  local leases=${MILLRACE_CACHE:-$HOME/.cache/millrace}/ports candidate lease
+  mkdir -p "$leases"
+  while :; do
+    candidate=$((20000 + RANDOM % 12000))
+    exec {lease}>>"$leases/$candidate"
+    flock -n "$lease" && ! answers "$candidate" && break
+    exec {lease}>&-
+  done
+  printf -v "$1" %s "$candidate"
 }
 
 answers() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
@@ -71,7 +76,8 @@ trap clean EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 
-read -r port control_port < <(free_ports)
+lease_port port
+lease_port control_port
 cat >"$work/broker.properties" <<CONF
 process.roles=broker,controller
 node.id=1
@@ -108,12 +114,12 @@ chmod +x "$work/start"
 export MILLRACE_KAFKA_START="$work/start" MILLRACE_KAFKA_PIDFILE="$pidfile"
 
 "$work/start" || { tail -20 "$work/broker.log" >&2; die "could not format the broker's folder"; }
-for _ in $(seq 600); do
+for _ in $(seq 1800); do
   answers "$port" && break
   kill -0 "$(cat "$pidfile")" 2>/dev/null || { tail -20 "$work/broker.log" >&2; die "the broker ended at its start"; }
   sleep 0.1
 done
-answers "$port" || die "the broker does not answer after 60 s"
+answers "$port" || die "the broker does not answer after 180 s"
 
 export MILLRACE_TEST_BROKERS="127.0.0.1:$port"
 "$@" &

@@ -53,10 +53,16 @@ trap stop_all EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
-free_port() {
-  # The kernel picks one; a short race with others is settled by the retries below.
-  python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])' 2>/dev/null ||
-    echo $((20000 + RANDOM % 30000))
+# Sets port to one that is ours for as long as this shell lives: support/children.py says how.
+lease_port() {
+  local leases=${MILLRACE_CACHE:-$HOME/.cache/millrace}/ports lease
+  mkdir -p "$leases"
+  while :; do
+    port=$((20000 + RANDOM % 12000))
+    exec {lease}>>"$leases/$port"
+    flock -n "$lease" && ! (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null && return
+    exec {lease}>&-
+  done
 }
 
 start() {
@@ -64,8 +70,8 @@ start() {
   as_owner "$bin/initdb" -D "$data" -U postgres -A trust -E UTF8 --locale=C --no-sync >"$root/$name.initdb" 2>&1 ||
     { cat "$root/$name.initdb" >&2; exit 1; }
   for attempt in 1 2 3 4 5; do
-    port=$(free_port)
-    if as_owner "$bin/pg_ctl" -D "$data" -l "$data/server.log" -w -t 60 \
+    lease_port
+    if as_owner "$bin/pg_ctl" -D "$data" -l "$data/server.log" -w -t 180 \
       -o "-p $port -c listen_addresses=127.0.0.1 -c unix_socket_directories=$data" \
       -o "-c wal_level=logical -c max_replication_slots=20 -c max_wal_senders=20 -c fsync=off" \
       -o "-c max_prepared_transactions=10 -c shared_buffers=64MB -c max_wal_size=512MB" \

@@ -1,7 +1,7 @@
 """What one scenario stands on: a fresh database in a source and in a target cluster, and relays."""
 import itertools
 
-from .children import tail
+from .children import PATIENCE_S, tail
 from .compare import assert_same, differences, wait_same
 from .kafka import Kafka
 from .postgres import Postgres
@@ -65,7 +65,7 @@ class World:
     def assert_same(self, *tables):
         assert_same(self.source, self.target, tables)
 
-    def wait_same(self, *tables, timeout_s=30):
+    def wait_same(self, *tables, timeout_s=PATIENCE_S):
         """Also fails, at once, when a relay has left by itself meanwhile."""
         wait_same(self.source, self.target, tables, timeout_s, self.assert_running)
 
