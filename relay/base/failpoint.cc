@@ -43,6 +43,16 @@ std::string_view take_up_to(std::string_view& text, char mark) {
   return word;
 }
 
+bool take_argument(FailpointEntry& entry, std::string_view text) {
+  if (entry.action == Action::hold) entry.path = text;
+  if (entry.action == Action::sleep) {
+    const auto milliseconds = number(text);
+    entry.sleep_ms = milliseconds.value_or(0);
+    return milliseconds.has_value();
+  }
+  return text.empty() != (entry.action == Action::hold);
+}
+
 Result<FailpointEntry> parse_entry(std::string_view text) {
   const auto wrong = [text](const std::string& what, const std::string& hint) {
     return fail(ErrorCode::config, "MILLRACE_FAIL, `" + std::string(text) + "`: " + what, hint);
@@ -68,20 +78,18 @@ Result<FailpointEntry> parse_entry(std::string_view text) {
     entry.count = *count;
   }
   const std::string_view verb = take_up_to(action, ':');
-  constexpr std::array kActions = {std::string_view("kill"), std::string_view("exit"),
+  constexpr std::array kActions = {std::string_view("kill"),  std::string_view("exit"),
                                    std::string_view("pause"), std::string_view("error"),
-                                   std::string_view("sleep")};
+                                   std::string_view("sleep"), std::string_view("hold")};
   const auto chosen = std::find(kActions.begin(), kActions.end(), verb);
   if (chosen == kActions.end()) {
-    return wrong("there is no such action", "kill, exit, pause, error or sleep:MILLISECONDS");
+    return wrong("there is no such action",
+                 "kill, exit, pause, error, sleep:MILLISECONDS or hold:FILE");
   }
   entry.action = static_cast<Action>(chosen - kActions.begin());
-  const auto argument = number(action);
-  if (entry.action == Action::sleep ? !argument : !action.empty()) {
-    return wrong("the action's argument is wrong", "only sleep has one: sleep:MILLISECONDS");
-  }
-  entry.sleep_ms = argument.value_or(0);
-  return entry;
+  if (take_argument(entry, action)) return entry;
+  return wrong("the action's argument is wrong",
+               "only two have one: sleep:MILLISECONDS and hold:FILE");
 }
 
 }  // namespace
@@ -128,6 +136,11 @@ Status fire(const FailpointEntry& entry, uint64_t count) {
       return fail(ErrorCode::retryable, "failpoint " + name);
     case Action::sleep:
       std::this_thread::sleep_for(std::chrono::milliseconds(entry.sleep_ms));
+      break;
+    case Action::hold:
+      while (access(entry.path.c_str(), F_OK) == 0) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(5));
+      }
       break;
   }
   return {};

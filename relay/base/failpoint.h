@@ -7,6 +7,7 @@
 //   entry         = name ["@" count ["+"]] [":" action]
 //   action        = "kill" (default; SIGKILL) | "exit" (at once, status 86) | "pause" (SIGSTOP)
 //                 | "error" (the step fails with a retryable Error) | "sleep:" milliseconds
+//                 | "hold:" path (its thread waits for as long as that file exists)
 //
 // It fires when the step is reached for the count-th time (default 1), with "+" from then on. A
 // name, count or action that is none ends the process at its start with exit code 2, so that a
@@ -63,12 +64,13 @@ enum class Failpoint : uint8_t {
 std::vector<std::string_view> failpoint_names();
 
 struct FailpointEntry {
-  enum class Action : uint8_t { kill, exit, pause, error, sleep };
+  enum class Action : uint8_t { kill, exit, pause, error, sleep, hold };
   Failpoint point = Failpoint::setup_slot;
   uint64_t count = 1;
   bool onwards = false;
   Action action = Action::kill;
   uint64_t sleep_ms = 0;
+  std::string path;  // of the file that holds it up
   bool operator==(const FailpointEntry&) const = default;
 };
 

@@ -137,7 +137,7 @@ def test_under_pgbench(world):
     tables = [f"public.pgbench_{name}" for name in ("accounts", "branches", "tellers", "history")]
     relay = copying(world, tables)
     relay.setup()  # pgbench_history has no key, and comes by the stream alone
-    bench = Pgbench(world.source, seconds=300, rate=300)
+    bench = Pgbench(world.source, seconds=1200, rate=300)
     try:
         relay.start(ready=True)
         for _ in range(3):
@@ -147,12 +147,12 @@ def test_under_pgbench(world):
             relay.start(ready=True)
         wait_until(lambda: world.target.one("select count(*) from pgbench_accounts") == 100_000, 60, "all accounts are there")
         relay.wait_status(lambda s: s["backfill"]["state"] == "done", what="the copy ends")
-        assert bench.running(), "nothing was changed meanwhile"
+        assert bench.running(), "the load ended before the copy"
     finally:
         bench.stop()
     relay.stop()
     relay.catch_up()
-    world.assert_same(*tables)
+    world.assert_same(*tables[:3])  # history has no key: only what came since there is a slot
 
 
 def delete_behind_a_snapshot(world, mutate):
@@ -160,14 +160,15 @@ def delete_behind_a_snapshot(world, mutate):
     world.both("create table public.t (id int primary key, v text)")
     world.source.execute("insert into t select i, 'v' from generate_series(1, 900) i")
     relay = copying(world, ["public.t"], env={"MILLRACE_MUTATE": mutate})
-    relay.start(env={"MILLRACE_FAIL": "backfill_read:sleep:4000"}, ready=True)
-    wait_until(lambda: job_of(relay, "public.t")["state"] == "running", 20, "the copy begins")
-    wait_until(lambda: world.source.one("select max(query_start) from pg_stat_activity where query like 'COPY (SELECT%' and state = 'idle'"),
-               20, "the chunk is read")
+    hold = relay.folder / "hold"
+    hold.touch()
+    relay.start(env={"MILLRACE_FAIL": f"backfill_read:hold:{hold}"}, ready=True)
+    wait_until(lambda: "failpoint backfill_read@1 fires" in relay.log_text(), what="the chunk is read")
     world.source.execute("delete from t where id <= 10; update t set v = 'new' where id = 11; insert into t values (999, 'x')")
     wait_until(lambda: world.target.execute("select id from t where id in (1, 11, 999) order by id") == [(11,), (999,)],
-               3.5, "the stream is ahead of the chunk")
+               what="the stream is ahead of the chunk")
     assert job_of(relay, "public.t")["rows"] == 0
+    hold.unlink()
     relay.wait_status(lambda s: s["backfill"]["state"] == "done", what="the chunk is written")
     relay.stop()
     relay.catch_up()
@@ -188,10 +189,14 @@ def test_truncate_sends_the_copy_back(world):
     world.both("create table public.t (id int primary key, v text)")
     world.source.execute("insert into t select i, 'old' from generate_series(1, 3000) i")
     relay = copying(world, ["public.t"])
-    relay.start(env={"MILLRACE_FAIL": "backfill_read@2:sleep:4000"}, ready=True)
-    wait_until(lambda: world.target.one("select count(*) from t") == 1000, 30, "the first chunk")
+    hold = relay.folder / "hold"
+    hold.touch()
+    relay.start(env={"MILLRACE_FAIL": f"backfill_read@2:hold:{hold}"}, ready=True)
+    wait_until(lambda: world.target.one("select count(*) from t") == 1000 and
+               "failpoint backfill_read@2 fires" in relay.log_text(), what="the first chunk is there, the second is read")
     world.source.execute("truncate t; insert into t values (3, 'new'), (30000, 'new')")
-    wait_until(lambda: world.target.execute("select id from t order by id") == [(3,), (30000,)], 3.5, "the truncate")
+    wait_until(lambda: world.target.execute("select id from t order by id") == [(3,), (30000,)], what="the truncate")
+    hold.unlink()
     relay.wait_status(lambda s: s["backfill"]["state"] == "done", what="the copy ends")
     assert job_of(relay, "public.t")["restarts"] == 1
     relay.stop()

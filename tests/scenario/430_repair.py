@@ -9,7 +9,7 @@ import threading
 
 import pytest
 
-from support.children import wait_until
+from support.children import PATIENCE_S, wait_until
 from support.load import TABLES, Pgbench, init_tpcb, small_tpcb
 from support.relay import binary
 from support.world import stream_of
@@ -120,7 +120,9 @@ def test_damage_of_every_kind_under_load(world):
 def test_newer_rows_are_not_overwritten(world, rule):
     """What the repair has read is older than what the stream brings before it is written."""
     relay = stream_of(world, ["public.t"], T, env={"MILLRACE_MUTATE": rule} if rule else None)
-    relay.start(env={"MILLRACE_FAIL": "backfill_read:sleep:4000"}, ready=True)
+    hold = relay.folder / "hold"
+    hold.touch()
+    relay.start(env={"MILLRACE_FAIL": f"backfill_read:hold:{hold}"}, ready=True)
     world.source.execute("insert into t select g, 'v' || g from generate_series(1, 20) g")
     world.wait_same("t")
     world.target.execute("update t set v = 'damaged' where id <= 3")
@@ -129,15 +131,13 @@ def test_newer_rows_are_not_overwritten(world, rule):
     thread = threading.Thread(target=lambda: ended.append(relay.command("repair", "--report", "verify.json", timeout_s=120)))
     thread.start()
     try:
-        wait_until(lambda: keys_jobs(world) and keys_jobs(world)[0][1] == "running", 20, "the repair begins")
-        began = world.target.one("select started_at from millrace.progress where kind = 'keys'")
-        wait_until(lambda: world.source.one("select max(query_start) from pg_stat_activity where query = 'COMMIT' and state = 'idle' "
-                                            "and query_start > %s", (began,)), 5, "the rows are read", interval_s=0.01)
+        wait_until(lambda: "failpoint backfill_read@1 fires" in relay.log_text(), what="the rows are read")
         world.source.execute("update t set v = 'newer' where id = 1; delete from t where id = 2")
-        wait_until(lambda: world.target.execute("select v from t where id <= 2") == [("newer",)], 5, "the stream is ahead")
+        wait_until(lambda: world.target.execute("select v from t where id <= 2") == [("newer",)], what="the stream is ahead")
         assert world.target.one("select rows_done from millrace.progress where kind = 'keys'") == 0, "too late to mean anything"
     finally:
-        thread.join(120)
+        hold.unlink()
+        thread.join(PATIENCE_S)
     assert world.target.one("select v from t where id = 3") == "v3"
     if rule:
         assert ended[0].returncode == 3 and world.target.one("select v from t where id = 1") == "v1", ended
@@ -218,7 +218,7 @@ def test_nobody_applies_and_a_stop(world):
             said += line
         assert "millrace run" in said
         process.send_signal(signal.SIGINT)
-        said = process.communicate(timeout=20)[1]
+        said = process.communicate(timeout=PATIENCE_S)[1]
     finally:
         process.kill()
     assert process.returncode == 1 and "millrace backfill cancel" in said and "public.t" in said, said
