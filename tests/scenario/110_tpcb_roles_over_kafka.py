@@ -4,6 +4,7 @@ import time
 
 import pytest
 
+from support.children import wait_until
 from support.load import TABLES, Pgbench, TornStateOracle, init_tpcb, small_tpcb
 
 ACCOUNTS = 1000
@@ -17,20 +18,20 @@ def test_never_torn_while_either_role_is_killed(world, recovery):
     relay.setup()
     relay.start("capture").start("apply")
     oracle = TornStateOracle(world.target, pause_s=0.002).start()
-    bench = Pgbench(world.source, seconds=45, rate=600, script=small_tpcb(ACCOUNTS))
+    bench = Pgbench(world.source, seconds=1200, rate=600, script=small_tpcb(ACCOUNTS))
     dice = random.Random(11)
     for kill in range(KILLS):
         time.sleep(dice.uniform(0.5, 1.8))
         role = dice.choice(["capture", "apply"])
         relay.kill(role)
         relay.start(role)
+    oracle.wait_seen(3000, distinct=100)
     assert bench.running(), "the load ended before the last kill: the test shows too little"
-    bench.wait()
+    bench.stop()
     with recovery():
         world.wait_same(*TABLES, timeout_s=60)
     recovery.tries = KILLS
-    oracle.stop().assert_never_torn(snapshots_min=3000)
-    assert oracle.distinct > 100, f"only {oracle.distinct} states were seen: the target hardly moved"
+    oracle.assert_never_torn(snapshots_min=3000)
     assert relay.terminate("capture")[0] == 0
     assert relay.terminate("apply")[0] == 0
 
@@ -43,15 +44,12 @@ def test_apply_away_while_capture_goes_on(world):
     relay.start("capture")
     Pgbench(world.source, seconds=3, rate=500, script=small_tpcb(ACCOUNTS)).wait()
     end = world.source.lsn()
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline and not world.source.one(
-            "select confirmed_flush_lsn >= %s::pg_lsn from pg_replication_slots where slot_name = %s",
-            (end, relay.slot)):
-        time.sleep(0.1)
+    wait_until(lambda: world.source.one("select confirmed_flush_lsn >= %s::pg_lsn from pg_replication_slots where "
+                                        "slot_name = %s", (end, relay.slot)), what="the slot moves on")
     assert world.source.slot(relay.slot)["behind"] < 1 << 20
     assert world.target.one("select count(*) from pgbench_history") == 0
     relay.terminate("capture")
     oracle = TornStateOracle(world.target).start()
     relay.start("apply")
     world.wait_same(*TABLES, timeout_s=30)
-    oracle.stop().assert_never_torn(snapshots_min=10)
+    oracle.assert_never_torn(snapshots_min=10)

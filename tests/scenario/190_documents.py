@@ -41,7 +41,7 @@ def test_commands_of(world, page):
     for block in blocks(page):
         # Exit codes are part of what a page says: each command must end with 0.
         done = subprocess.run(["bash", "-euo", "pipefail", "-c", block], cwd=relay.folder, env=env, text=True,
-                              capture_output=True, timeout=120)
+                              capture_output=True, timeout=600)
         assert done.returncode == 0, f"{page}:\n{block}\nexit {done.returncode}\n{done.stdout}{done.stderr}"
 
 

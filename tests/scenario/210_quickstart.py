@@ -16,7 +16,7 @@ def test_quickstart(tmp_path, broker):
     tmp_path.parent.chmod(0o755)
     tmp_path.parent.parent.chmod(0o755)
     done = subprocess.run([sys.executable, ROOT / "tests/support/quickstart.py", "--seconds", "5", *broker],
-                          env=environment, capture_output=True, text=True, timeout=120)
+                          env=environment, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Equal." in done.stdout
     assert not list(tmp_path.glob("millrace*")), "something was left behind"

@@ -150,9 +150,9 @@ def test_killed_at_random(world, kafka, recovery):
 
 @pytest.mark.parametrize("rule", ["no_atomic", "ack_received"])
 def test_the_oracle_notices(world, rule):
-    """The same rounds with a safety rule switched off must fail."""
+    """The same rounds with a safety rule switched off must fail, sooner or later: mostly within ten."""
     with pytest.raises(AssertionError) as caught:
-        run_schedule(world, False, 30, {"MILLRACE_MUTATE": rule})
+        run_schedule(world, False, 150, {"MILLRACE_MUTATE": rule})
     # A transaction in pieces may also run into the relay's own checks first: the position, or the next change of a row.
     words = {"no_atomic": ["torn", "another instance applied", "no such row"], "ack_received": ["the slot forgot"]}
     assert any(word in str(caught.value) for word in words[rule]), caught.value

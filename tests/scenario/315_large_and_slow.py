@@ -76,8 +76,8 @@ def test_ten_thousand_savepoints(world):
 
 @pytest.mark.fault(11)
 def test_target_slower_than_the_senders_patience(world, recovery):
-    """The target is stuck five times as long as the source waits for an answer, and far more is waiting than fits."""
-    world.source.execute(f"alter role postgres in database {world.source.database} set wal_sender_timeout = '2s'")
+    """The target is stuck three times as long as the source waits for an answer, and far more is waiting than fits."""
+    world.source.execute(f"alter role postgres in database {world.source.database} set wal_sender_timeout = '5s'")
     workload = Workload(world.source, 330)
     workload.prepare(world.target)
     relay = world.relay(ALL, config={"memory": "32MB"})
@@ -88,7 +88,7 @@ def test_target_slower_than_the_senders_patience(world, recovery):
     before = world.source.one(sender, (relay.slot,))
     with world.target.transaction() as cursor:
         cursor.execute("lock table items in exclusive mode")
-        until = time.monotonic() + 11
+        until = time.monotonic() + 16
         while time.monotonic() < until:
             workload.small()
             world.source.execute("insert into items select 1000000 + g, g, repeat(md5(g::text), 100) "

@@ -74,7 +74,7 @@ def test_faults_of_a_link(world, links, broker, recovery, name):
     relay.setup()
     relay.start(ready=True)
     oracle = TornStateOracle(world.target, pause_s=0.005).start()
-    bench = Pgbench(world.source, seconds=200, rate=200, script=small_tpcb(ACCOUNTS))
+    bench = Pgbench(world.source, seconds=1200, rate=200, script=small_tpcb(ACCOUNTS))
     caught_up(world)
     faults = [cut, end, flap, refuse, delay, throttle]
     if name == "target":
@@ -84,8 +84,10 @@ def test_faults_of_a_link(world, links, broker, recovery, name):
         fault(links[name])
         with recovery():
             caught_up(world)
-        assert links[name].accepted > 0 or fault in (delay, throttle), f"{fault.__name__}: nothing connected again"
+        # What was on its way may have been enough to catch up.
+        wait_until(lambda: links[name].accepted > 0 or fault in (delay, throttle),
+                   what=f"{fault.__name__}: something connects again")
     bench.stop()
     world.wait_same(*TABLES)
-    oracle.stop().assert_never_torn(200)
+    oracle.assert_never_torn(200)
     assert relay.terminate()[0] == 0

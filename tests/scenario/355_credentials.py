@@ -22,6 +22,8 @@ def test_password_is_changed(world, recovery, side):
     server.execute(f"create role {role} superuser replication login password 'first-secret'")
     server.server.hba(f"host all {role} 127.0.0.1/32 scram-sha-256")
     server.execute("select pg_reload_conf()")
+    wrong = server.dsn(user=role, password="wrong")
+    wait_until(lambda: "authentication failed" in handshake(server, wrong), what="the server asks for the password")
     relay = stream_of(world, ["public.t"], DDL, config={side: {"dsn": server.dsn(user=role, password="first-secret")}})
     relay.start(ready=True)
     world.source.execute("insert into t values (1, 'a')")

@@ -8,7 +8,7 @@ import psycopg2
 
 import pytest
 
-from support.children import wait_until
+from support.children import PATIENCE_S, wait_until
 from support.world import stream_of
 
 DDL = "create table public.t (id int primary key, v text)"
@@ -30,7 +30,7 @@ class Hanging:
             pass  # told by what it leaves behind
 
     def end(self):
-        self.thread.join(20)
+        self.thread.join(PATIENCE_S)
         assert not self.thread.is_alive()
         self.connection.close()
 

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from support.children import wait_until
+from support.children import PATIENCE_S, wait_until
 from support.load import TABLES, Pgbench, init_tpcb, small_tpcb
 from support.postgres import Database
 from support.world import stream_of
@@ -94,9 +94,10 @@ def test_every_kind_of_difference_is_found_under_load(world):
     world.source.execute("update kinds set t = 'newer' where id = 5")
     wait_until(lambda: world.target.one("select t from kinds where id = 5") == "newer", 30, "the update arrives")
     load = Pgbench(world.source, seconds=600, rate=300, script=small_tpcb(ACCOUNTS))
-    busy = Writer(world.source, "update kinds set n = n where id = 100 + (random() * 300)::int")
+    busy = Writer(world.source, "update kinds set n = n where id = 100 + (random() * 300)::int", 0.002)
     try:
-        verify(relay, "--table", "kinds", "--table", "mapped", expect=0)
+        code, report = verify(relay, "--table", "kinds", "--table", "mapped")
+        assert code in (0, 1) and not report["differences"], report  # 1: rows that never rested
         world.target.execute("""delete from kinds where id = 1; delete from pgbench_accounts where aid = 17;
             insert into kinds values (1000, 'extra', 1, ''); insert into kinds values (1001, 'x', 1, '', decode(repeat('00', 16), 'hex'));
             update kinds set b = set_byte(b, 3, get_byte(b, 3) # 1) where id = 3; update kinds set t = null where id = 4;
@@ -177,7 +178,7 @@ def test_commit_that_hangs_at_a_standby_is_no_difference(world, rule):
     finally:
         world.source.execute("alter system reset synchronous_standby_names")
         world.source.execute("select pg_reload_conf()")
-        thread.join(30)
+        thread.join(PATIENCE_S)
         hanging.close()
     assert server.child.running()
     verify(relay, expect=0)

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from support.children import wait_until
+from support.children import PATIENCE_S, wait_until
 from support.world import last_line, stream_of
 
 DDL = "create table public.t (id int primary key, v text)"
@@ -195,7 +195,7 @@ def test_writers_that_never_pause(world):
         relay.start()
     stop.set()
     for writer in writers:
-        writer.join(10)
+        writer.join(PATIENCE_S)
     world.wait_same("t", "events")
 
 
