@@ -6,11 +6,15 @@
 
 #include <set>
 #include <string>
+#include <string_view>
 
 #include "relay/base/logging.h"
 #include "relay/pipeline/capture.h"
 
 namespace millrace::pipeline {
+
+// Of logical messages in the source's WAL; docs/formats.md.
+constexpr std::string_view kOurPrefix = "millrace";
 
 class Capture::Assembly final : public decode::Handler {
  public:
@@ -23,6 +27,7 @@ class Capture::Assembly final : public decode::Handler {
     commit_time_ = begin.commit_time;
     pace_.begun(begin.commit_time);
     rows_ = 0;
+    asked_here_ = false;
     return {};
   }
 
@@ -37,6 +42,7 @@ class Capture::Assembly final : public decode::Handler {
     told_ = false;
     if (contained_) return {};
     if (rows_ > 0) return publisher_.commit(last_);
+    if (asked_here_) asked_to_ = last_.end_lsn;
     return {};  // a keepalive moves the watermark past it
   }
 
@@ -47,7 +53,14 @@ class Capture::Assembly final : public decode::Handler {
     board_.received(last_);
   }
 
-  Status on_message(const decode::LogicalMessage&) override { return {}; }
+  // One of ours: somebody waits for the target to have everything before it.
+  Status on_message(const decode::LogicalMessage& message) override {
+    if (message.transactional && message.prefix == kOurPrefix) asked_here_ = true;
+    return {};
+  }
+  // The end of the newest transaction that asked so and held nothing of ours; all before it has
+  // been received. 0/0: none.
+  Lsn asked_to() const { return asked_to_; }
 
  private:
   bool is_ours(const TableSchemaPtr& table) {
@@ -72,6 +85,8 @@ class Capture::Assembly final : public decode::Handler {
   bool told_ = true;
   TimeMicros commit_time_;
   uint64_t rows_ = 0;
+  bool asked_here_ = false;  // in the transaction that is received
+  Lsn asked_to_;
   TableSchemaPtr last_table_;
   bool last_is_ours_ = false;
   std::set<std::string> foreign_;

@@ -28,15 +28,19 @@ Status Capture::handle_frame(const source::Frame& frame) {
 }
 
 // The source has nothing of ours before idle_end_: an empty manifest says so, so that an idle slot
-// lets go of WAL that others write, and the target knows that it is up to date.
+// lets go of WAL that others write, and the target knows that it is up to date. At once where a
+// message in the WAL asked for it: who wrote it waits.
 Status Capture::make_progress() {
   if (decoder_->in_transaction() || publisher_->in_transaction()) return {};
   Watermark next = publisher_->head();
-  if (idle_end_ <= next.end_lsn) return {};
-  const bool wanted = options_.goal && next.end_lsn < *options_.goal && idle_end_ >= *options_.goal;
+  const Lsn asked = assembly_->asked_to();
+  const Lsn end = std::max(idle_end_, asked);
+  if (end <= next.end_lsn) return {};
+  const bool wanted = asked > next.end_lsn ||
+                      (options_.goal && next.end_lsn < *options_.goal && end >= *options_.goal);
   if (!wanted && clock_.now() - last_progress_ < options_.progress_interval) return {};
   last_progress_ = clock_.now();
-  next.end_lsn = idle_end_;
+  next.end_lsn = end;
   return publisher_->progress(next);
 }
 
