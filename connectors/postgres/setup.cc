@@ -246,7 +246,7 @@ Result<std::vector<std::string>> teardown_sql(Connection& connection, const Opti
   }
   if (others.ok() && others.rows() > 0) {
     std::vector<std::string> tables{"applied"};
-    for (const char* name : {"parked", "journal", "progress", "tombstone"}) {
+    for (const char* name : {"parked", "journal", "progress", "tombstone", "proof"}) {
       TRY_ASSIGN(const bool there, has_metadata(connection, name));
       if (there) tables.emplace_back(name);
     }

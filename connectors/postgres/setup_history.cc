@@ -1,4 +1,5 @@
-// Setup, the part that copying history needs: tables progress and tombstone; and the journal.
+// Setup, the part that copying history and verifying need: tables progress, tombstone and proof;
+// and the journal.
 #include <array>
 #include <utility>
 
@@ -62,17 +63,47 @@ constexpr const char* kJournalTable =
     "  what text NOT NULL\n"
     ")";
 
+constexpr const char* kProofTable =
+    "CREATE TABLE IF NOT EXISTS millrace.proof (\n"
+    "  id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,\n"
+    "  pipeline text NOT NULL,\n"
+    "  kind text NOT NULL,\n"
+    "  subject text NOT NULL,\n"
+    "  scope text NOT NULL,\n"
+    "  verdict text NOT NULL,\n"
+    "  why text NOT NULL,\n"
+    "  epoch bigint NOT NULL,\n"
+    "  timeline bigint NOT NULL,\n"
+    "  from_lsn pg_lsn NOT NULL,\n"
+    "  to_lsn pg_lsn NOT NULL,\n"
+    "  config_hash text NOT NULL,\n"
+    "  compared bigint NOT NULL,\n"
+    "  equal bigint NOT NULL,\n"
+    "  missing bigint NOT NULL,\n"
+    "  extra bigint NOT NULL,\n"
+    "  different bigint NOT NULL,\n"
+    "  unresolved bigint NOT NULL,\n"
+    "  who text NOT NULL,\n"
+    "  started_at timestamptz NOT NULL,\n"
+    "  ended_at timestamptz NOT NULL\n"
+    ")";
+
+constexpr const char* kProofIndex =
+    "CREATE INDEX IF NOT EXISTS proof_subject ON millrace.proof (pipeline, subject, kind, id)";
+
 struct Need {
   const char* name;
   const char* table;
   const char* index;       // may be null
   const char* privileges;  // beside SELECT and INSERT
+  const char* what;        // needs it
 };
 
-constexpr std::array<Need, 3> kNeeds = {{
-    {"progress", kProgressTable, kProgressIndex, "UPDATE"},
-    {"tombstone", kTombstoneTable, kTombstoneIndex, "DELETE"},
-    {"journal", kJournalTable, nullptr, "INSERT"},
+constexpr std::array<Need, 4> kNeeds = {{
+    {"progress", kProgressTable, kProgressIndex, "UPDATE", "copying history"},
+    {"tombstone", kTombstoneTable, kTombstoneIndex, "DELETE", "copying history"},
+    {"journal", kJournalTable, nullptr, "INSERT", "copying history"},
+    {"proof", kProofTable, kProofIndex, "DELETE", "the history of verify"},
 }};
 
 struct Found {
@@ -115,8 +146,8 @@ Status check_history(Connection& connection, std::vector<Error>& findings) {
     if (!found.there || (need.index != nullptr && !found.indexed)) {
       findings.emplace_back(ErrorCode::negative,
                             "the target has no table " + name +
-                                (found.there ? " with its index" : "") +
-                                ", which copying history needs",
+                                (found.there ? " with its index" : "") + ", which " + need.what +
+                                " needs",
                             "millrace setup");
     } else if (!found.allowed) {
       findings.emplace_back(ErrorCode::negative, "the target's role may not write " + name,

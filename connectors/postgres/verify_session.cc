@@ -1,11 +1,28 @@
 #include "connectors/postgres/verify_session.h"
 
+#include <algorithm>
 #include <charconv>
 #include <utility>
 
 #include "connectors/postgres/catalog.h"
 
 namespace millrace::postgres {
+
+namespace {
+
+// A literal and its casts: nothing that could do or change anything when it is evaluated.
+constexpr const char* kDefaults = R"(
+  SELECT a.attname, (a.attmissingval::text::text[])[1], CASE WHEN d.sql ~
+      '^\(?(''([^'']|'''')*''|-?[0-9.]+|true|false)\)?(::[a-zA-Z0-9_ "\[\](),.]+)*$'
+    THEN 'CAST((' || d.sql || ') AS ' || format_type(a.atttypid, a.atttypmod) || ')::text' END
+  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+  JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+  LEFT JOIN LATERAL (SELECT pg_get_expr(adbin, adrelid) AS sql FROM pg_attrdef
+    WHERE adrelid = c.oid AND adnum = a.attnum AND a.attgenerated = '') d ON true
+  WHERE n.nspname = $1::text AND c.relname = $2::text
+    AND (a.attmissingval IS NOT NULL OR d.sql IS NOT NULL))";
+
+}  // namespace
 
 Result<Connection*> VerifySession::connection() {
   if (!connection_ || !connection_->alive()) {
@@ -14,6 +31,12 @@ Result<Connection*> VerifySession::connection() {
     connection_ = std::move(fresh);
   }
   return connection_.get();
+}
+
+void VerifySession::close() {
+  const std::lock_guard lock(connection_mutex_);
+  connection_.reset();
+  open_ = false;
 }
 
 void VerifySession::interrupt() {
@@ -37,6 +60,47 @@ Result<compare::TableShape> VerifySession::table(const std::string& schema,
     out.columns.push_back({column.name, column.full_type, column.base_type, column.generated});
   }
   return out;
+}
+
+Status VerifySession::add_defaults(compare::TableShape& table, const std::string& schema,
+                                   const std::string& name) {
+  TRY_ASSIGN(Connection* const target, connection());
+  const Reply found = target->run(kDefaults, {schema, name});
+  if (!found.ok()) return fail(to_error(*target, found, "reading the columns' defaults"));
+  for (int row = 0; row < found.rows(); ++row) {
+    const auto column =
+        std::find_if(table.columns.begin(), table.columns.end(),
+                     [&](const auto& one) { return one.name == found.text(row, 0); });
+    if (column == table.columns.end()) continue;
+    if (!found.is_null(row, 1)) {
+      column->fallback = found.text(row, 1);
+    } else if (!found.is_null(row, 2)) {
+      const Reply value = target->run("SELECT " + std::string(found.text(row, 2)));
+      if (!value.ok() && value.failure() == Failure::retryable) {
+        return fail(to_error(*target, value, "evaluating a column's default"));
+      }
+      if (value.ok() && !value.is_null(0, 0)) column->fallback = value.text(0, 0);
+    }
+  }
+  return {};
+}
+
+Result<bool> VerifySession::is_in_the_way() {
+  int pid = 0;
+  {
+    const std::lock_guard lock(connection_mutex_);
+    if (connection_) pid = connection_->backend_pid();
+  }
+  if (pid == 0) return false;
+  if (!watcher_ || !watcher_->alive()) {
+    TRY_ASSIGN(watcher_, Connection::open(options_));
+  }
+  const Reply reply = watcher_->run(
+      "SELECT count(*) > 0 FROM pg_locks WHERE NOT granted AND $1::int4 = "
+      "ANY(pg_blocking_pids(pid))",
+      {std::to_string(pid)});
+  if (!reply.ok()) return fail(to_error(*watcher_, reply, "looking for who waits for verify"));
+  return reply.text(0, 0) == "t";
 }
 
 Result<uint64_t> VerifySession::violations(const std::string& name, const std::string& sql) {

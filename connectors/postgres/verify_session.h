@@ -24,6 +24,14 @@ class VerifySession final : public compare::TargetClock, public compare::Runner 
 
   Result<compare::TableShape> table(const std::string& schema, const std::string& name);
 
+  // Fills in the columns' defaults: what earlier rows got when the column was added, or the DEFAULT
+  // where that is a constant.
+  Status add_defaults(compare::TableShape& table, const std::string& schema,
+                      const std::string& name);
+  // Does this session's snapshot or statement keep somebody waiting? On a connection of its own, by
+  // one other thread.
+  Result<bool> is_in_the_way();
+
   // What speaks against an invariant: its rows (at most 1000 are counted), or a boolean that is not
   // true. Errors: also bad_data for SQL that does not run; an open snapshot is void then.
   Result<uint64_t> violations(const std::string& name, const std::string& sql);
@@ -34,6 +42,8 @@ class VerifySession final : public compare::TargetClock, public compare::Runner 
   Result<compare::Grid> run(std::string_view doing, const compare::Query& query) override;
   // Ends a running statement, with `cancelled`. Any thread.
   void interrupt();
+  // The next call connects anew.
+  void close();
 
  private:
   Result<Connection*> connection();
@@ -41,6 +51,7 @@ class VerifySession final : public compare::TargetClock, public compare::Runner 
   const Options options_;
   std::mutex connection_mutex_;  // guards the pointer against interrupt(), not the session
   std::shared_ptr<Connection> connection_;
+  std::shared_ptr<Connection> watcher_;  // of is_in_the_way()
   bool open_ = false;
 };
 

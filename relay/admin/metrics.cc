@@ -39,6 +39,11 @@ class Families {
     family.metric.push_back(std::move(metric));
   }
 
+  void add(double value, const pipeline::ProofStatus& proof) {
+    add(value, "table", proof.table);
+    families_.back().metric.back().label.push_back({"kind", proof.kind});
+  }
+
   void gauge(const char* name, const char* help, double value) {
     begin(name, help, MetricType::Gauge);
     add(value);
@@ -110,6 +115,18 @@ void add_totals(Families& out, const pipeline::Totals& totals) {
   out.counter("millrace_retries_total", "Attempts that were repeated.", totals.retries);
 }
 
+void add_proofs(Families& out, const std::vector<pipeline::ProofStatus>& proofs) {
+  out.begin("millrace_verify_last_timestamp_seconds",
+            "When the last proof of a table (or invariant) and kind ended.", MetricType::Gauge);
+  for (const auto& proof : proofs) out.add(static_cast<double>(proof.at.value) / 1e6, proof);
+  out.begin("millrace_verify_differences", "Rows that differed at the last proof.",
+            MetricType::Gauge);
+  for (const auto& proof : proofs) out.add(static_cast<double>(proof.differences), proof);
+  out.begin("millrace_verify_undecided", "1 when the last proof could not decide all of it.",
+            MetricType::Gauge);
+  for (const auto& proof : proofs) out.add(proof.verdict == "undecided" ? 1 : 0, proof);
+}
+
 }  // namespace
 
 std::string metrics_text(const pipeline::StatusSnapshot& status) {
@@ -134,6 +151,7 @@ std::string metrics_text(const pipeline::StatusSnapshot& status) {
             static_cast<double>(status.memory_bytes));
   out.gauge("millrace_parked_rows", "Rows that wait in the dead-letter table.",
             static_cast<double>(status.parked));
+  if (!status.verify.proofs.empty()) add_proofs(out, status.verify.proofs);
   if (status.last_error) {
     out.gauge("millrace_last_error_age_seconds", "Seconds since the last error.",
               status.last_error->age_s);

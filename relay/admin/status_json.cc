@@ -11,9 +11,11 @@ namespace {
 using nlohmann::json;
 using nlohmann::ordered_json;  // written keys keep their order
 using pipeline::BackfillStatus;
+using pipeline::ProofStatus;
 using pipeline::SlotStatus;
 using pipeline::StagePosition;
 using pipeline::StatusSnapshot;
+using pipeline::VerifyStatus;
 
 template <typename T>
 ordered_json or_null(const std::optional<T>& value) {
@@ -121,6 +123,48 @@ void read_backfill(const json& from, BackfillStatus& to) {
   take(from, "why", to.why);
 }
 
+ordered_json write_verify(const VerifyStatus& verify) {
+  ordered_json proofs = ordered_json::array();
+  for (const ProofStatus& proof : verify.proofs) {
+    proofs.push_back({{"table", proof.table},
+                      {"kind", proof.kind},
+                      {"verdict", proof.verdict},
+                      {"why", proof.why},
+                      {"position", proof.position},
+                      {"at", write_time(proof.at)},
+                      {"age_s", proof.age_s},
+                      {"compared", proof.compared},
+                      {"differences", proof.differences},
+                      {"unresolved", proof.unresolved}});
+  }
+  return {{"state", verify.state},
+          {"entry", verify.entry},
+          {"why", verify.why},
+          {"proofs", std::move(proofs)}};
+}
+
+void read_verify(const json& from, VerifyStatus& to) {
+  take(from, "state", to.state);
+  take(from, "entry", to.entry);
+  take(from, "why", to.why);
+  const auto proofs = from.find("proofs");
+  if (proofs == from.end() || !proofs->is_array()) return;
+  for (const json& one : *proofs) {
+    ProofStatus proof;
+    take(one, "table", proof.table);
+    take(one, "kind", proof.kind);
+    take(one, "verdict", proof.verdict);
+    take(one, "why", proof.why);
+    take(one, "position", proof.position);
+    proof.at = read_time(one, "at");
+    take(one, "age_s", proof.age_s);
+    take(one, "compared", proof.compared);
+    take(one, "differences", proof.differences);
+    take(one, "unresolved", proof.unresolved);
+    to.proofs.push_back(std::move(proof));
+  }
+}
+
 const json& section(const json& from, const char* key) {
   static const json kEmpty = json::object();
   const auto found = from.find(key);
@@ -154,6 +198,7 @@ StatusSnapshot read_status(const json& from) {
   take(from, "memory_bytes", out.memory_bytes);
   take(from, "parked", out.parked);
   read_backfill(section(from, "backfill"), out.backfill);
+  read_verify(section(from, "verify"), out.verify);
   if (const json& error = section(from, "last_error"); !error.empty()) {
     out.last_error.emplace();
     take(error, "message", out.last_error->message);
@@ -227,6 +272,7 @@ std::string status_to_json(const StatusSnapshot& status, int indent) {
   out["memory_bytes"] = status.memory_bytes;
   out["parked"] = status.parked;
   out["backfill"] = write_backfill(status.backfill);
+  out["verify"] = write_verify(status.verify);
   out["last_error"] = nullptr;
   if (status.last_error) {
     out["last_error"] = {{"message", status.last_error->message},

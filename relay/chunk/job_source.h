@@ -10,13 +10,13 @@
 #include <vector>
 
 #include "relay/base/result.h"
+#include "relay/event/visibility_mark.h"
 #include "relay/sink/history.h"
 #include "relay/source/chunk_reader.h"
-#include "relay/source/visibility.h"
 
 namespace millrace::chunk {
 
-using Mark = source::Visibility::Mark;
+using Mark = VisibilityMark;
 
 class JobSource {
  public:

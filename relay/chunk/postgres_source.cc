@@ -4,6 +4,8 @@
 #include <cstdlib>
 #include <utility>
 
+#include "relay/source/visibility.h"
+
 namespace millrace::chunk {
 namespace {
 

@@ -20,7 +20,8 @@ uint64_t mixed(uint64_t x) {
 
 }  // namespace
 
-Result<TableReport> Verify::table(size_t number, const TablePlan& plan) {
+Result<TableReport> Verify::table(size_t number, const TablePlan& plan,
+                                  const compare::Range& range) {
   plan_ = &plan;
   now_ = TableReport();
   now_.table = plan.table;
@@ -30,7 +31,8 @@ Result<TableReport> Verify::table(size_t number, const TablePlan& plan) {
   said_.clear();
   undecided_.clear();
   chunk_number_ = 0;
-  const Status done = plan.keyed ? keyed(number) : whole(number);
+  now_.started_at = clock_.wall();
+  const Status done = plan.keyed ? keyed(number, range) : whole(number);
   sides_.target_clock.end();
   if (!done) {
     // What a row or an expression does not allow is this table's; the rest goes on.
@@ -38,14 +40,50 @@ Result<TableReport> Verify::table(size_t number, const TablePlan& plan) {
     undecided_ = done.error().describe();
   }
   now_.why = undecided_;
+  now_.ended_at = clock_.wall();
   now_.unresolved += suspects_.size();
   now_.compared = now_.equal + now_.missing + now_.extra + now_.different + now_.unresolved;
   report_.tables.push_back(now_);
   return now_;
 }
 
-Status Verify::keyed(size_t number) {
-  compare::Range rest;
+Status Verify::keyed(size_t number, const compare::Range& range) {
+  if (options_.ranges <= 1) return one_range(number, range);
+  TRY_ASSIGN(const auto ranges, cut(number, range));
+  for (const compare::Range& one : ranges) {
+    const TableReport before = now_;
+    TRY(one_range(number, one));
+    RangeReport part;
+    part.range = one;
+    part.equal = now_.equal - before.equal;
+    part.missing = now_.missing - before.missing;
+    part.extra = now_.extra - before.extra;
+    part.different = now_.different - before.different;
+    part.unresolved = now_.unresolved - before.unresolved + suspects_.size();
+    part.compared = part.equal + part.missing + part.extra + part.different + part.unresolved;
+    now_.ranges.push_back(std::move(part));
+    if (!undecided_.empty()) return {};
+  }
+  return {};
+}
+
+// About as many rows of the source in each, now; what comes later makes some larger.
+Result<std::vector<compare::Range>> Verify::cut(size_t number, const compare::Range& range) {
+  TRY_ASSIGN(const uint64_t rows, sides_.source.count(number, range));
+  const uint64_t each = std::max<uint64_t>(1, (rows + options_.ranges - 1) / options_.ranges);
+  std::vector<compare::Range> out;
+  compare::Range rest = range;
+  while (out.size() + 1 < options_.ranges) {
+    TRY_ASSIGN(const auto until, sides_.source.boundary(number, rest, each));
+    if (!until) break;
+    out.push_back({rest.after, until});
+    rest.after = until;
+  }
+  out.push_back(std::move(rest));
+  return out;
+}
+
+Status Verify::one_range(size_t number, compare::Range rest) {
   bool more = true;
   while (more) {
     std::vector<Unequal> unequal;
@@ -94,7 +132,7 @@ Result<bool> Verify::read_pieces(size_t number, compare::Range& rest, std::vecto
     if (stop_.stop_requested()) return fail(ErrorCode::cancelled, "stopped");
     TRY_ASSIGN(const auto until, sides_.source.boundary(number, rest, options_.chunk_rows));
     Piece piece;
-    piece.range = {rest.after, until};
+    piece.range = {rest.after, until ? until : rest.until};
     if (chosen()) {
       TRY_ASSIGN(piece.sum, sides_.source.sum(number, piece.range, ""));
       TRY(pace(piece.sum.rows));

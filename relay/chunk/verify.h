@@ -12,6 +12,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <optional>
 #include <span>
 #include <stop_token>
@@ -40,6 +41,7 @@ struct VerifyOptions {
   double sample = 1.0;         // share of the chunks
   uint64_t seed = 0;           // of the choice
   double rows_per_s_max = 0;   // 0: no limit
+  uint64_t ranges = 1;         // of about as many rows each, reported apart
   bool values = false;         // the report shows the beginnings of values
 };
 
@@ -52,11 +54,21 @@ struct RowReport {
   std::string why;                                         // unresolved
 };
 
+// Rows of a range of keys.
+struct RangeReport {
+  compare::Range range;
+  uint64_t compared = 0, equal = 0, missing = 0, extra = 0, different = 0, unresolved = 0;
+};
+
 struct TableReport {
   std::string table, target_table;
   bool keyed = true;
   uint64_t compared = 0, equal = 0, missing = 0, extra = 0, different = 0, unresolved = 0;
   std::string why;  // it could not be compared, or not as a whole
+  Lsn from, to;     // as VerifyReport has them
+  TimeMicros started_at, ended_at;
+  std::vector<RangeReport> ranges;           // with VerifyOptions::ranges
+  std::map<std::string, uint64_t> drifting;  // by column: rows that differ there
   bool undecided() const { return unresolved > 0 || !why.empty(); }
   bool differs() const { return missing + extra + different > 0; }
 };
@@ -86,8 +98,8 @@ class Verify {
       : sides_(std::move(sides)), clock_(clock), options_(options), stop_(std::move(stop)) {}
 
   // Tables are numbered as the readers have them. Errors: the connections'; what a table itself
-  // does not allow is in its report.
-  Result<TableReport> table(size_t number, const TablePlan& plan);
+  // does not allow is in its report. `range`: of a table with a key.
+  Result<TableReport> table(size_t number, const TablePlan& plan, const compare::Range& range = {});
   const VerifyReport& report() const { return report_; }
   VerifyReport& report() { return report_; }
 
@@ -121,7 +133,9 @@ class Verify {
   bool changing(const std::string& mark) const;
 
   // verify.cc
-  Status keyed(size_t number);
+  Status keyed(size_t number, const compare::Range& range);
+  Status one_range(size_t number, compare::Range rest);
+  Result<std::vector<compare::Range>> cut(size_t number, const compare::Range& range);
   Result<bool> batch(size_t number, compare::Range& rest, std::vector<Unequal>& unequal);
   Result<bool> read_pieces(size_t number, compare::Range& rest, std::vector<Piece>& pieces);
   Result<bool> by_rows(size_t number, std::span<const Unequal> ranges);

@@ -115,6 +115,7 @@ void Verify::count(Verdict verdict, const compare::Key& key,
       for (size_t i = 0; i < plan_->columns.size(); ++i) {
         if (source->hashes[i] == target->hashes[i]) continue;
         row.columns.push_back(plan_->columns[i]);
+        if (plan_->what == Compared::drift) ++now_.drifting[plan_->columns[i]];
         if (!options_.values) continue;
         row.source.push_back(source->values[i]);
         row.target.push_back(target->values[i]);

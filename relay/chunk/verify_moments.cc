@@ -40,6 +40,7 @@ Result<bool> Verify::take_floor() {
   floor_ = mark.lsn;
   floor_version_ = to_hex(make_version(place_.epoch, floor_, 0));
   if (!report_.from) report_.from = floor_;
+  if (!now_.from) now_.from = floor_;
   report_.epoch = place_.epoch;
   return true;
 }
@@ -103,6 +104,7 @@ Result<bool> Verify::open_target() {
 Result<bool> Verify::close_target() {
   sides_.target_clock.end();
   report_.to = std::max(report_.to, place_.applied);
+  now_.to = std::max(now_.to, place_.applied);
   return look_at_jobs(false);
 }
 

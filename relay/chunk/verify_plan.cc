@@ -23,6 +23,16 @@ std::string display(const std::string& schema, const std::string& name) {
   return quote_if_needed(schema) + "." + quote_if_needed(name);
 }
 
+// Whatever standard_conforming_strings says.
+std::string literal(const std::string& text) {
+  std::string out = "E'";
+  for (const char c : text) {
+    if (c == '\'' || c == '\\') out += c;
+    out += c;
+  }
+  return out + "'";
+}
+
 std::string of_row(const std::string& column) {
   return std::string(kRow) + "." + quote_identifier(column);
 }
@@ -39,7 +49,8 @@ class Planner {
           const TableShape& target)
       : schema_(schema), mapping_(mapping), source_(source), target_(target) {}
 
-  Result<TablePlan> plan(bool keys_only) {
+  Result<TablePlan> plan(Compared what) {
+    plan_.what = what;
     plan_.table = display_name(schema_);
     plan_.target_table = display(mapping_.target_schema, mapping_.target_table);
     plan_.keyed = schema_.has_key();
@@ -51,8 +62,16 @@ class Planner {
     add_froms();
     if (plan_.keyed) TRY(add_keys());
     for (const auto& [column, sql] : expected_) {
-      if (keys_only && plan_.keyed && !is_key(column)) continue;
-      add_column(column, sql);
+      if (what == Compared::keys && plan_.keyed && !is_key(column)) continue;
+      if (what == Compared::drift && is_key(column)) continue;
+      if (what == Compared::drift) {
+        add_states(column, sql);
+      } else {
+        add_column(column, sql + "::text", "t." + quote_identifier(column) + "::text");
+      }
+    }
+    if (what == Compared::drift && plan_.columns.empty()) {  // all of it is the key
+      for (const auto& [column, sql] : expected_) add_states(column, sql);
     }
     if (plan_.columns.empty()) return fail(ErrorCode::bad_data, "there is no column to compare");
     return std::move(plan_);
@@ -86,12 +105,12 @@ class Planner {
     }
     if (to->generated) return {};  // the target's own
     if (type == to->type) {
-      expected_[column] = sql + "::text";
+      expected_[column] = sql;
     } else if (type.empty()) {
-      expected_[column] = "CAST(" + sql + " AS " + cast_type(*to) + ")::text";
+      expected_[column] = "CAST(" + sql + " AS " + cast_type(*to) + ")";
     } else {
       // The stream carries text.
-      expected_[column] = "CAST(" + sql + "::text AS " + cast_type(*to) + ")::text";
+      expected_[column] = "CAST(" + sql + "::text AS " + cast_type(*to) + ")";
     }
     return {};
   }
@@ -164,10 +183,23 @@ class Planner {
     return std::find(target_keys_.begin(), target_keys_.end(), column) != target_keys_.end();
   }
 
-  void add_column(const std::string& column, const std::string& sql) {
+  void add_column(const std::string& column, std::string source, std::string target) {
     plan_.columns.push_back(column);
-    plan_.source.columns.push_back(sql);
-    plan_.target.columns.push_back("t." + quote_identifier(column) + "::text");
+    plan_.source.columns.push_back(std::move(source));
+    plan_.target.columns.push_back(std::move(target));
+  }
+
+  // num_nulls: IS NULL is true of a composite value whose members are.
+  void add_states(const std::string& column, const std::string& sql) {
+    const std::string& fallback = target_.find(column)->fallback;
+    const auto state = [&fallback](const std::string& value) {
+      std::string out = "CASE WHEN num_nulls(" + value + ") = 1 THEN 'null'";
+      if (!fallback.empty()) {
+        out += " WHEN " + value + "::text COLLATE \"C\" = " + literal(fallback) + " THEN 'default'";
+      }
+      return out + " ELSE 'value' END";
+    };
+    add_column(column, state(sql), state("t." + quote_identifier(column)));
   }
 
   const TableSchema& schema_;
@@ -175,7 +207,7 @@ class Planner {
   const TableShape& source_;
   const TableShape& target_;
   TablePlan plan_;
-  std::map<std::string, std::string> expected_;     // by target column
+  std::map<std::string, std::string> expected_;     // by target column, of its type
   std::map<std::string, std::string> expressions_;  // likewise, as the mapping has them
   std::vector<std::string> target_keys_;
 };
@@ -184,8 +216,8 @@ class Planner {
 
 Result<TablePlan> plan_table(const TableSchema& schema, const sink::TableMapping& mapping,
                              const compare::TableShape& source, const compare::TableShape& target,
-                             bool keys_only) {
-  return Planner(schema, mapping, source, target).plan(keys_only);
+                             Compared what) {
+  return Planner(schema, mapping, source, target).plan(what);
 }
 
 }  // namespace millrace::chunk

@@ -5,6 +5,7 @@
 // nothing fills, and generated ones, are left out. Pure; no I/O.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -15,7 +16,12 @@
 
 namespace millrace::chunk {
 
+// rows: what they hold. keys: which rows there are. drift: of each column whether it is NULL, its
+// DEFAULT in the target, or another value: what earlier rows lack of a column that came later.
+enum class Compared : uint8_t { rows, keys, drift };
+
 struct TablePlan {
+  Compared what = Compared::rows;
   std::string table;                     // of the source, as display_name writes it
   std::string target_table;              // likewise
   bool keyed = false;                    // else only counts and a hash of the whole can be compared
@@ -24,10 +30,9 @@ struct TablePlan {
   compare::Side source, target;
 };
 
-// `keys_only`: which rows there are, not what they hold. Errors: bad_data with why it can not be
-// compared.
+// Errors: bad_data with why it can not be compared.
 Result<TablePlan> plan_table(const TableSchema& schema, const sink::TableMapping& mapping,
                              const compare::TableShape& source, const compare::TableShape& target,
-                             bool keys_only);
+                             Compared what);
 
 }  // namespace millrace::chunk

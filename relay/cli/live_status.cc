@@ -2,13 +2,17 @@
 
 #include <algorithm>
 
+#include "connectors/postgres/proofs.h"
 #include "relay/admin/server.h"
+#include "relay/cli/proof_text.h"
 #include "relay/cli/wiring.h"
 
 namespace millrace::cli {
 namespace {
 
 using pipeline::StatusSnapshot;
+
+constexpr int kShownDays = 400;
 
 // The address file says which port was chosen; without it, the config's.
 Result<StatusSnapshot> ask_process(const config::Config& config) {
@@ -54,6 +58,15 @@ Status ask_target(const config::Config& config, StatusSnapshot& status) {
   pipeline::StagePosition out{at.end_lsn, "", at.commit_time};
   if (at.commit_lsn) out.position = std::to_string(at.timeline) + ":" + to_string(at.commit_lsn);
   status.positions.applied = out;
+  // Before set-up there is no history, and that is no fault.
+  if (const auto proofs = postgres::Proofs(target_options(config, nullptr)).latest(kShownDays)) {
+    const TimeMicros now = system_clock().wall();
+    for (const Proof& proof : *proofs) {
+      pipeline::ProofStatus one = status_of(proof);
+      one.age_s = static_cast<double>(now.value - one.at.value) / 1e6;
+      status.verify.proofs.push_back(std::move(one));
+    }
+  }
   if (sink::LetterBox* letters = target->letters()) {
     TRY_ASSIGN(const auto parked, letters->parked_keys());
     if (parked) status.parked = parked->size();

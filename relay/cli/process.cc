@@ -6,6 +6,7 @@
 #include "relay/base/backoff.h"
 #include "relay/base/logging.h"
 #include "relay/checkpoint/spill.h"
+#include "relay/cli/verify_schedule.h"
 #include "relay/pipeline/stage.h"
 
 namespace millrace::cli {
@@ -81,8 +82,13 @@ Status Process::run() {
     logging::info("running", {{"pipeline", config_.pipeline},
                               {"role", role_name(context_.role)},
                               {"log", log_->describe()}});
+    std::optional<VerifySchedule> schedule;
+    if (applies() && !context_.until_caught_up) {
+      schedule.emplace(config_, shared_, board_, stop_);
+    }
     auto ended = pipeline::supervise(*log_, target_.get(), system_clock(), supervisor_options(),
                                      shared_, board_, stop_);
+    schedule.reset();
     if (ended) logging::info("stopped", {{"pipeline", config_.pipeline}});
     if (ended || !may_rebuild_log(ended.error())) return ended;
     TRY(put_log_aside(ended.error()));

@@ -58,6 +58,26 @@ std::string backfill_text(const pipeline::BackfillStatus& backfill) {
   return out + "\n";
 }
 
+std::string verify_text(const pipeline::VerifyStatus& verify) {
+  std::string out;
+  if (verify.state != "none") {
+    out =
+        "verify     " + printable(verify.state + (verify.entry.empty() ? "" : ": ") + verify.entry);
+    if (!verify.why.empty()) out += " (" + printable(verify.why) + ")";
+    out += "\n";
+  }
+  for (const pipeline::ProofStatus& proof : verify.proofs) {
+    out += fmt::format("proof      {} {}: {} at {}, {} ago, {} compared", printable(proof.table),
+                       proof.kind, proof.verdict, proof.position, human_seconds(proof.age_s),
+                       proof.compared);
+    if (proof.differences > 0) out += fmt::format(", {} different", proof.differences);
+    if (proof.unresolved > 0) out += fmt::format(", {} unresolved", proof.unresolved);
+    if (!proof.why.empty()) out += " (" + printable(proof.why) + ")";
+    out += "\n";
+  }
+  return out;
+}
+
 }  // namespace
 
 std::string printable(std::string text) {
@@ -106,6 +126,7 @@ std::string status_text(const StatusSnapshot& status) {
   if (status.backfill.state != "none") {
     out += backfill_text(status.backfill);
   }
+  out += verify_text(status.verify);
   if (status.parked > 0) out += fmt::format("parked     {} rows\n", status.parked);
   if (status.last_error) {
     out += fmt::format("last error {} ago: {}\n", human_seconds(status.last_error->age_s),

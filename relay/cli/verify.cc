@@ -1,5 +1,5 @@
 // millrace verify: are the target's tables what the source's say, while both are written to? It
-// changes no row and lets nobody wait.
+// changes no row of theirs and lets nobody wait. What it proved is kept in millrace.proof.
 //
 // Exit codes: 0 equal, 3 differences, 1 something could not be decided (the last line on stderr
 // says what and why).
@@ -9,12 +9,44 @@
 
 #include <CLI/CLI.hpp>
 
+#include "connectors/postgres/proofs.h"
 #include "relay/cli/command.h"
+#include "relay/cli/proof_text.h"
 #include "relay/cli/signals.h"
 #include "relay/cli/verify_command.h"
+#include "relay/cli/wiring.h"
 
 namespace millrace::cli {
 namespace {
+
+using chunk::Compared;
+
+struct HistoryArguments {
+  bool asked = false;
+  uint64_t most = 100;
+};
+
+Result<int> show_history(const config::Config& config, const VerifyArguments& arguments,
+                         const HistoryArguments& history) {
+  postgres::Proofs proofs(target_options(config, nullptr));
+  std::optional<std::string> subject;
+  if (arguments.tables.size() > 1) {
+    return fail(ErrorCode::config, "--history is of one table, or of all", "give --table once");
+  }
+  if (!arguments.tables.empty()) {
+    const auto name = config::parse_table_name(arguments.tables.front());
+    // An invariant has a name that need not be a table's.
+    subject = name ? config::to_string(*name) : arguments.tables.front();
+    if (name) {
+      for (const auto& [invariant, sql] : config.verify.invariants) {
+        if (invariant == arguments.tables.front()) subject = invariant;
+      }
+    }
+  }
+  TRY_ASSIGN(const auto list, proofs.list(subject, history.most));
+  std::fputs((arguments.json ? proofs_json(list) : proofs_text(list)).c_str(), stdout);
+  return 0;
+}
 
 Result<int> verify(const config::Config& config, const VerifyArguments& arguments,
                    std::stop_token stop) {
@@ -51,8 +83,25 @@ void add_verify(CLI::App& app, Invocation& invocation) {
   command->add_flag("--json", arguments->json, "the report as JSON");
   command->add_option("--report", arguments->report, "write the JSON report to this file too")
       ->type_name("FILE");
-  command->add_flag("--counts", arguments->keys_only,
-                    "which rows there are, by key, and not what they hold");
+  auto* counts = command->add_flag_callback(
+      "--counts", [a = arguments] { a->compared = Compared::keys; },
+      "which rows there are, by key, and not what they hold");
+  command
+      ->add_flag_callback(
+          "--drift", [a = arguments] { a->compared = Compared::drift; },
+          "of each column only whether it is NULL or its DEFAULT on one side alone")
+      ->excludes(counts);
+  command
+      ->add_option("--after", arguments->after,
+                   "only keys behind this one: a value or a JSON array")
+      ->type_name("KEY");
+  command->add_option("--until", arguments->until, "only keys up to this one")->type_name("KEY");
+  command->add_option("--by-range", arguments->by_range, "report so many ranges of the key apart")
+      ->check(CLI::Range(uint64_t{1}, uint64_t{1000}));
+  auto history = std::make_shared<HistoryArguments>();
+  command->add_flag("--history", history->asked, "what was proven, where and when; verify nothing");
+  command->add_option("--limit", history->most, "of --history: the newest so many")
+      ->check(CLI::Range(uint64_t{1}, uint64_t{1'000'000}));
   command->add_option("--sample", arguments->sample, "compare a random share of the chunks")
       ->type_name("PERCENT");
   command->add_option("--seed", arguments->seed, "of the sample: the same chunks again");
@@ -72,8 +121,9 @@ void add_verify(CLI::App& app, Invocation& invocation) {
   command->add_option("--list", arguments->list, "differences that the report lists")
       ->check(CLI::Range(uint64_t{1}, kListMax));
   set_example(*command, "millrace verify -c shop.yaml --report verify.json");
-  command->callback([&invocation, arguments] {
-    invocation.body = [arguments](const Context& context) {
+  command->callback([&invocation, arguments, history] {
+    invocation.body = [arguments, history](const Context& context) {
+      if (history->asked) return show_history(context.config, *arguments, *history);
       const Signals signals(false);
       return verify(context.config, *arguments, signals.stop_token());
     };

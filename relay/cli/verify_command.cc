@@ -1,16 +1,24 @@
 #include "relay/cli/verify_command.h"
 
+#include <algorithm>
+#include <array>
 #include <cstdio>
 #include <memory>
 #include <random>
 #include <utility>
 
+#include <fmt/format.h>
 #include <unistd.h>
 
+#include "connectors/postgres/proofs.h"
 #include "connectors/postgres/verify_session.h"
 #include "relay/base/logging.h"
 #include "relay/chunk/verify.h"
 #include "relay/chunk/verify_plan.h"
+#include "relay/cli/backfill_text.h"
+#include "relay/cli/command.h"
+#include "relay/cli/give_way.h"
+#include "relay/cli/proof_text.h"
 #include "relay/source/verify_session.h"
 
 namespace millrace::cli {
@@ -18,6 +26,7 @@ namespace {
 
 constexpr Millis kLongStatement{3'600'000};  // sums of whole tables
 constexpr Millis kLogEvery{5000};
+constexpr const char* kGaveWay = "it was given up: another session waited for its locks";
 
 Result<double> parse_share(const std::string& text) {
   char* end = nullptr;
@@ -40,6 +49,9 @@ std::string mapping_text(const sink::TableMapping& mapping) {
   return text;
 }
 
+// By chunk::Compared.
+constexpr std::array<const char*, 3> kKinds{"rows", "keys", "drift"};
+
 class VerifyCommand {
  public:
   VerifyCommand(const config::Config& config, const VerifyArguments& arguments,
@@ -49,8 +61,10 @@ class VerifyCommand {
   Result<VerifyResult> run() {
     TRY(prepare());
     const std::stop_callback on_stop(stop_, [this] { target_session_->interrupt(); });
-    TRY(plan());
-    TRY(compare_tables());
+    if (!arguments_.only_invariants) {
+      TRY(plan());
+      TRY(compare_tables());
+    }
     if (arguments_.invariants) TRY(ask_invariants());
     head_.ended_at = system_clock().wall();
     return finish();
@@ -60,9 +74,12 @@ class VerifyCommand {
   Status prepare() {
     head_.started_at = system_clock().wall();
     head_.pipeline = config_.pipeline;
-    head_.kind = arguments_.keys_only ? "keys" : "rows";
+    head_.kind = kKinds[static_cast<size_t>(arguments_.compared)];
+    if (arguments_.only_invariants) head_.kind = "invariants";
+    head_.who = arguments_.who.empty() ? person() : arguments_.who;
     TRY_ASSIGN(head_.sample, parse_share(arguments_.sample));
     head_.seed = arguments_.seed.value_or(std::random_device{}());
+    TRY(read_range());
     source::Options options = source_options(config_);
     options.stop = stop_;
     options.receive_timeout = kLongStatement;
@@ -77,6 +94,7 @@ class VerifyCommand {
     source_ = std::make_unique<source::VerifySession>(options);
     postgres::Options target = target_options(config_, &selected_);
     target.application_name += " verify";
+    proofs_ = std::make_unique<postgres::Proofs>(target);
     target_session_ = std::make_unique<postgres::VerifySession>(std::move(target));
     return {};
   }
@@ -86,6 +104,44 @@ class VerifyCommand {
     std::string text = config::effective(config_);
     for (const sink::TableMapping& one : mappings(config_, &selected_)) text += mapping_text(one);
     return text_hash(text);
+  }
+
+  Status read_range() {
+    if (!arguments_.after.empty()) {
+      TRY_ASSIGN(range_.after, parse_key(arguments_.after));
+      head_.scope = "after " + arguments_.after;
+    }
+    if (!arguments_.until.empty()) {
+      TRY_ASSIGN(range_.until, parse_key(arguments_.until));
+      head_.scope += (head_.scope.empty() ? "until " : " until ") + arguments_.until;
+    }
+    if (!head_.scope.empty() && arguments_.tables.size() != 1) {
+      return fail(ErrorCode::config, "--after and --until belong to one table",
+                  "name it by --table");
+    }
+    if (head_.sample < 1) {
+      head_.scope += fmt::format("{}{:g}% of the chunks, seed {}", head_.scope.empty() ? "" : ", ",
+                                 head_.sample * 100, head_.seed);
+    }
+    return {};
+  }
+
+  // The keys that were given have as many values as the table's.
+  Status check_range(const TableSchema& table) const {
+    size_t columns = 0;
+    for (const Column& column : table.columns) columns += column.in_key ? 1 : 0;
+    for (const auto* key : {&range_.after, &range_.until}) {
+      if (!*key || (*key)->size() == columns) continue;
+      if (columns == 0) {
+        return fail(ErrorCode::config, display_name(table) + " has no key, so no ranges of keys",
+                    "verify it without --after and --until");
+      }
+      return fail(ErrorCode::config,
+                  fmt::format("the key of {} has {} columns, and --after or --until {} values",
+                              display_name(table), columns, (*key)->size()),
+                  "write them as a JSON array: '[1,\"a\"]'");
+    }
+    return {};
   }
 
   Status choose_tables() {
@@ -120,10 +176,13 @@ class VerifyCommand {
     for (size_t i = 0; i < maps.size(); ++i) {
       const TableSchema& schema = *selected_.tables[i].schema;
       head_.mapping_hashes[display_name(schema)] = mapping_hash(maps[i]);
+      TRY(check_range(schema));
       TRY_ASSIGN(const auto from, source_->table(schema.schema, schema.name));
-      TRY_ASSIGN(const auto to,
-                 target_session_->table(maps[i].target_schema, maps[i].target_table));
-      auto plan = chunk::plan_table(schema, maps[i], from, to, arguments_.keys_only);
+      TRY_ASSIGN(auto to, target_session_->table(maps[i].target_schema, maps[i].target_table));
+      if (arguments_.compared == chunk::Compared::drift) {
+        TRY(target_session_->add_defaults(to, maps[i].target_schema, maps[i].target_table));
+      }
+      auto plan = chunk::plan_table(schema, maps[i], from, to, arguments_.compared);
       if (!plan) {
         plan_errors_.push_back(plan.error().describe());
         plan = chunk::TablePlan();
@@ -147,19 +206,20 @@ class VerifyCommand {
     return {};
   }
 
+  Result<std::vector<sink::CopyJob>> jobs() {
+    if (target_->history() == nullptr) return std::vector<sink::CopyJob>();
+    TRY_ASSIGN(auto jobs, target_->history()->jobs());
+    return jobs ? std::move(*jobs) : std::vector<sink::CopyJob>();
+  }
+
   chunk::VerifySides sides() {
     chunk::VerifySides sides{*source_, *target_session_, *source_rows_, *target_rows_, {}, {}};
-    if (target_->history() != nullptr) {
-      sides.jobs = [this]() -> Result<std::vector<sink::CopyJob>> {
-        TRY_ASSIGN(auto jobs, target_->history()->jobs());
-        return jobs ? std::move(*jobs) : std::vector<sink::CopyJob>();
-      };
-    }
+    sides.jobs = [this] { return jobs(); };
     sides.progress = [this](const chunk::TableReport& table) { show_progress(table); };
     return sides;
   }
 
-  Status compare_tables() {
+  chunk::VerifyOptions verify_options() const {
     chunk::VerifyOptions options;
     options.chunk_rows = arguments_.chunk_rows;
     options.rounds = arguments_.rounds;
@@ -169,50 +229,122 @@ class VerifyCommand {
     options.rows_per_s_max = arguments_.max_rate;
     options.values = arguments_.values;
     options.listed_max = arguments_.list;
-    chunk::Verify verify(sides(), system_clock(), options, stop_);
+    options.ranges = arguments_.by_range;
+    if (arguments_.beside_stream) {
+      options.chunks_at_once = 8;
+      options.batch_time = Millis(500);
+    }
+    return options;
+  }
+
+  Status compare_tables() {
+    chunk::Verify verify(sides(), system_clock(), verify_options(), stop_);
     for (size_t i = 0; i < plans_.size(); ++i) {
+      TRY_ASSIGN(const bool wanted, is_wanted(plans_[i].table));
+      if (!wanted) continue;
+      result_.subjects.push_back(plans_[i].table);
       std::string why = plan_errors_[i];
       if (why.empty()) {
         TRY_ASSIGN(why, probe(i));
       }
       if (why.empty()) {
-        TRY(verify.table(i, plans_[i]));
-        continue;
+        TRY(compare(verify, i));
+      } else {
+        verify.report().tables.push_back(undecided(i, "it can not be compared: " + why));
       }
-      chunk::TableReport table;
-      table.table = plans_[i].table;
-      table.target_table = plans_[i].target_table;
-      table.keyed = plans_[i].keyed;
-      table.why = "it can not be compared: " + why;
-      verify.report().tables.push_back(std::move(table));
+      keep(proof_of(head_, verify.report().tables.back(), verify.report().epoch));
     }
     report_ = std::move(verify.report());
     return {};
   }
 
+  Result<bool> is_wanted(const std::string& table) {
+    if (arguments_.proven.contains(table)) {
+      result_.left_out.push_back(table);
+      return false;
+    }
+    if (!arguments_.beside_stream) return true;
+    TRY_ASSIGN(const auto found, jobs());
+    const bool copying = std::any_of(found.begin(), found.end(), [&](const sink::CopyJob& job) {
+      return job.open() && job.table == table;
+    });
+    result_.is_copying = result_.is_copying || copying;
+    return !copying;
+  }
+
+  Status compare(chunk::Verify& verify, size_t number) {
+    std::optional<GiveWay> polite;
+    if (arguments_.beside_stream) polite.emplace(*target_session_);
+    const auto compared = verify.table(number, plans_[number], range_);
+    const bool gave_way = polite && polite->end();
+    if (gave_way) target_session_->close();  // what was interrupted may not have been a statement
+    if (compared) return {};
+    if (!gave_way || stop_.stop_requested()) return fail(compared.error());
+    verify.report().tables.push_back(undecided(number, kGaveWay));
+    return {};
+  }
+
+  chunk::TableReport undecided(size_t number, std::string why) const {
+    chunk::TableReport table;
+    table.table = plans_[number].table;
+    table.target_table = plans_[number].target_table;
+    table.keyed = plans_[number].keyed;
+    table.why = std::move(why);
+    table.started_at = table.ended_at = system_clock().wall();
+    return table;
+  }
+
+  // The answer does not depend on it.
+  void keep(const Proof& proof) {
+    const auto kept = proofs_->add(proof, static_cast<uint64_t>(config_.verify.keep));
+    if (kept || is_history_failing_) return;
+    is_history_failing_ = true;
+    logging::warn("what was proven can not be kept in the target",
+                  {{"error", kept.error().describe()}});
+  }
+
   // All of them in one snapshot of the target, so that they may lean on each other.
   Status ask_invariants() {
     if (config_.verify.invariants.empty()) return {};
-    TRY(target_session_->begin());
+    TRY_ASSIGN(auto place, target_session_->begin());
     for (const auto& [name, sql] : config_.verify.invariants) {
+      if (arguments_.proven.contains(name)) {
+        result_.left_out.push_back(name);
+        continue;
+      }
       InvariantReport one;
       one.name = name;
-      const auto violations = target_session_->violations(name, sql);
-      if (violations) {
-        one.rows = *violations;
-        one.holds = *violations == 0;
-      } else {
-        const ErrorCode code = violations.error().code();
-        if (code == ErrorCode::retryable || code == ErrorCode::cancelled) {
-          return fail(violations.error());
-        }
-        one.why = violations.error().describe();
-        target_session_->end();  // the failure ended the snapshot
-        TRY(target_session_->begin());
+      one.started_at = system_clock().wall();
+      TRY(ask(one, sql));
+      if (!one.why.empty()) {  // the failure ended the snapshot
+        target_session_->end();
+        TRY_ASSIGN(place, target_session_->begin());
       }
+      one.ended_at = system_clock().wall();
+      result_.subjects.push_back(name);
+      keep(proof_of(head_, one, place.applied, place.epoch));
       invariants_.push_back(std::move(one));
     }
     target_session_->end();
+    return {};
+  }
+
+  Status ask(InvariantReport& one, const std::string& sql) {
+    std::optional<GiveWay> polite;
+    if (arguments_.beside_stream) polite.emplace(*target_session_);
+    const auto violations = target_session_->violations(one.name, sql);
+    const bool gave_way = polite && polite->end();
+    if (gave_way) target_session_->close();
+    if (violations) {
+      one.rows = *violations;
+      one.holds = *violations == 0;
+      if (gave_way) return fail(ErrorCode::retryable, kGaveWay);  // the snapshot is gone
+      return {};
+    }
+    const ErrorCode code = violations.error().code();
+    const bool ends = code == ErrorCode::retryable || code == ErrorCode::cancelled;
+    if (ends && (!gave_way || stop_.stop_requested())) return fail(violations.error());
+    one.why = gave_way ? kGaveWay : violations.error().describe();
     return {};
   }
 
@@ -232,6 +364,7 @@ class VerifyCommand {
   }
 
   void show_progress(const chunk::TableReport& table) {
+    if (arguments_.beside_stream) return;
     if (::isatty(STDERR_FILENO) == 1) {
       std::fprintf(stderr, "\r%s: %llu rows compared \x1b[K", table.table.c_str(),
                    static_cast<unsigned long long>(table.equal));
@@ -247,8 +380,11 @@ class VerifyCommand {
 
   VerifyResult finish() {
     if (shown_) std::fputs("\r\x1b[K", stderr);
-    return {outcome(report_, invariants_), verify_json(head_, report_, invariants_),
-            verify_text(head_, report_, invariants_), verify_summary(report_, invariants_)};
+    result_.outcome = outcome(report_, invariants_);
+    result_.json = verify_json(head_, report_, invariants_);
+    result_.text = verify_text(head_, report_, invariants_);
+    result_.summary = verify_summary(report_, invariants_);
+    return std::move(result_);
   }
 
   const config::Config& config_;
@@ -259,6 +395,10 @@ class VerifyCommand {
   std::unique_ptr<sink::Target> target_;
   std::unique_ptr<source::VerifySession> source_;
   std::unique_ptr<postgres::VerifySession> target_session_;
+  std::unique_ptr<postgres::Proofs> proofs_;
+  compare::Range range_;
+  bool is_history_failing_ = false;
+  VerifyResult result_;
   std::unique_ptr<compare::SqlReader> source_rows_, target_rows_;
   std::vector<chunk::TablePlan> plans_;
   std::vector<std::string> plan_errors_;

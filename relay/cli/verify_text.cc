@@ -37,6 +37,25 @@ ordered_json json_of(const std::optional<std::string>& value) {
   return value ? ordered_json(*value) : ordered_json(nullptr);
 }
 
+ordered_json json_of(const std::optional<compare::Key>& key) {
+  return key ? ordered_json(*key) : ordered_json(nullptr);
+}
+
+ordered_json ranges_json(const std::vector<chunk::RangeReport>& ranges) {
+  ordered_json out = ordered_json::array();
+  for (const chunk::RangeReport& part : ranges) {
+    out.push_back({{"after", json_of(part.range.after)},
+                   {"until", json_of(part.range.until)},
+                   {"compared", part.compared},
+                   {"equal", part.equal},
+                   {"missing", part.missing},
+                   {"extra", part.extra},
+                   {"different", part.different},
+                   {"unresolved", part.unresolved}});
+  }
+  return out;
+}
+
 ordered_json json_of(const VerifyHead& head, const TableReport& table) {
   ordered_json out;
   out["table"] = table.table;
@@ -52,6 +71,8 @@ ordered_json json_of(const VerifyHead& head, const TableReport& table) {
   const auto hash = head.mapping_hashes.find(table.table);
   out["mapping_hash"] =
       hash == head.mapping_hashes.end() ? ordered_json(nullptr) : ordered_json(hash->second);
+  if (!table.ranges.empty()) out["ranges"] = ranges_json(table.ranges);
+  if (head.kind == "drift") out["drifting"] = table.drifting;
   return out;
 }
 
@@ -77,6 +98,30 @@ std::string key_text(const RowReport& row) {
     out.append(column).append("=").append(value);
   }
   return printable(out);
+}
+
+std::string keys_text(const std::optional<compare::Key>& key, const char* none) {
+  if (!key) return none;
+  std::string out;
+  for (const std::string& value : *key) out += (out.empty() ? "" : ", ") + value;
+  return printable(out);
+}
+
+// What stands below a table's line.
+std::string below(const TableReport& table, size_t width) {
+  std::string out;
+  for (const chunk::RangeReport& part : table.ranges) {
+    const std::string name = "  " + keys_text(part.range.after, "(first)") + " .. " +
+                             keys_text(part.range.until, "(last)");
+    out +=
+        fmt::format("{:<{}}  {:>12} {:>12} {:>9} {:>9} {:>9} {:>10}\n", name, width, part.compared,
+                    part.equal, part.missing, part.extra, part.different, part.unresolved);
+  }
+  for (const auto& [column, rows] : table.drifting) {
+    out += fmt::format("  column {}: NULL, DEFAULT or a value on one side alone in {} rows\n",
+                       printable(column), rows);
+  }
+  return out;
 }
 
 std::string line_of(const RowReport& row) {
@@ -118,6 +163,7 @@ std::string verify_json(const VerifyHead& head, const VerifyReport& report,
   out["position"] = position(head, report.to);
   out["position_from"] = position(head, report.from);
   out["kind"] = head.kind;
+  out["scope"] = head.scope.empty() ? ordered_json(nullptr) : ordered_json(head.scope);
   out["sample"] = head.sample;
   out["seed"] = head.sample < 1 ? ordered_json(head.seed) : ordered_json(nullptr);
   out["config_hash"] = head.config_hash;
@@ -156,6 +202,7 @@ std::string verify_text(const VerifyHead& head, const VerifyReport& report,
     out += fmt::format("{:<{}}  {:>12} {:>12} {:>9} {:>9} {:>9} {:>10}\n", printable(table.table),
                        width, table.compared, table.equal, table.missing, table.extra,
                        table.different, table.unresolved);
+    out += below(table, width);
     if (!table.why.empty()) out += "  undecided: " + printable(table.why) + "\n";
     if (!table.keyed && table.different > 0) {
       out += "  it has no key: as many rows on both sides, and they are not the same\n";

@@ -20,13 +20,16 @@ struct InvariantReport {
   bool holds = false;
   uint64_t rows = 0;  // that speak against it
   std::string why;    // it could not be asked
+  TimeMicros started_at = {}, ended_at = {};
 };
 
 struct VerifyHead {
   std::string pipeline;
   std::string config_hash;
   std::map<std::string, std::string> mapping_hashes;  // by table
-  std::string kind;                                   // rows | keys
+  std::string kind;                                   // rows | keys | drift | invariants
+  std::string scope;                                  // of the tables; empty: all of them
+  std::string who;
   double sample = 1;
   uint64_t seed = 0;
   uint32_t timeline = 0;

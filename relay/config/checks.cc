@@ -63,6 +63,7 @@ void Reader::check() {
   check_memory();
   check_log();
   check_tables();
+  check_schedule();
   const AdminOptions& admin = config_.admin;
   if (admin.enabled && !admin.host.empty() && !is_loopback(admin.host) && admin.token.empty()) {
     mistakes_.add(
@@ -108,6 +109,23 @@ void Reader::check_tables() {
                                     to_string(other->second->from) + " (line " +
                                     std::to_string(other->second->line) + ") both land in " +
                                     to_string(entry.to));
+    }
+  }
+}
+
+void Reader::check_schedule() {
+  const bool patterns = std::any_of(config_.tables.begin(), config_.tables.end(),
+                                    [](const TableEntry& entry) { return entry.pattern; });
+  for (const ScheduledProof& entry : config_.verify.schedule) {
+    if (entry.kind == ProofKind::invariants && config_.verify.invariants.empty()) {
+      mistakes_.add(entry.line, "verify.schedule: there are no verify.invariants to prove");
+    }
+    for (const TableName& table : entry.tables) {
+      const bool known = std::any_of(config_.tables.begin(), config_.tables.end(),
+                                     [&](const TableEntry& one) { return one.from == table; });
+      // What a pattern selects is known to the source alone.
+      if (known || patterns) continue;
+      mistakes_.add(entry.line, "verify.schedule: " + to_string(table) + " is not one of `tables`");
     }
   }
 }

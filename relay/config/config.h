@@ -39,6 +39,7 @@ enum class OnBadRow { stop, park };
 enum class Constraints { check, replica };
 enum class SynchronousCommit { on, off };
 enum class OnExisting { fail, keep, verify };
+enum class ProofKind { rows, counts, sample, drift, invariants };
 
 // Plain identifiers, as the catalog has them: no quotes, no folding left to do.
 struct TableName {
@@ -132,7 +133,20 @@ struct BackfillOptions {
   ThrottleOptions throttle;
 };
 
+// One entry of `verify.schedule`.
+struct ScheduledProof {
+  ProofKind kind{};
+  Millis every{};
+  std::vector<TableName> tables;  // of the source; empty: all
+  double sample_percent = 0;      // kind sample
+  int line = 0;                   // in the config file, for messages
+};
+std::string to_string(const ScheduledProof& entry);  // "rows every 1h of public.a, public.b"
+
 struct VerifyOptions {
+  std::vector<ScheduledProof> schedule;
+  int64_t max_rate = 0;  // rows a second that scheduled proofs read; 0: no limit
+  int64_t keep = 0;      // proofs of each table and kind
   // What must hold in the target: a name, and SQL that returns what speaks against it.
   std::vector<std::pair<std::string, std::string>> invariants;
 };

@@ -303,6 +303,19 @@ std::vector<Option> other_options() {
        "an idle stream not at all."},
       {"apply.shards", "1", false, count<&C::apply, &ApplyOptions::shards>(1, 64),
        "Appliers side by side, each with its own partitions.", kNotAboveOne},
+      {"verify.schedule",
+       "",
+       false,
+       SpecialOption{"list"},
+       "What `run` proves beside the stream, again and again: entries with the keys below.",
+       {},
+       "none"},
+      {"verify.max_rate", "20000", false,
+       count<&C::verify, &VerifyOptions::max_rate>(0, 1'000'000'000),
+       "Rows a second that scheduled proofs read; 0: no limit."},
+      {"verify.keep", "200", false, count<&C::verify, &VerifyOptions::keep>(1, 100'000),
+       "Proofs that the target keeps of each table and kind, of each entry of the schedule and by "
+       "hand (`millrace verify --history`)."},
       {"verify.invariants",
        "",
        false,
@@ -369,6 +382,17 @@ std::span<const EntryKey> table_entry_keys() {
       {"where", "SQL", "Only rows for which this holds, over the source's columns."},
       {"map", "mapping",
        "Target column: SQL over the source's columns. `column: ~` leaves a source column out."},
+  }};
+  return kKeys;
+}
+
+std::span<const EntryKey> schedule_entry_keys() {
+  static constexpr std::array<EntryKey, 4> kKeys{{
+      {"kind", "rows \\| counts \\| sample \\| drift \\| invariants",
+       "As `millrace verify`, with `--counts`, `--sample`, `--drift`, or the invariants alone."},
+      {"every", "1s to 366d", "How often; what was missed while nobody ran is made up for once."},
+      {"tables", "list of schema.table", "Of the source; default: all. Not of invariants."},
+      {"sample", "percent", "Of kind sample: the share of the chunks; default 5%."},
   }};
   return kKeys;
 }

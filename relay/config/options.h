@@ -80,6 +80,8 @@ struct EntryKey {
   std::string_view doc;
 };
 std::span<const EntryKey> table_entry_keys();
+// Likewise of an entry of `verify.schedule`.
+std::span<const EntryKey> schedule_entry_keys();
 
 // Keys that the interface promises and this version refuses by name.
 std::span<const std::string_view> keys_not_built();

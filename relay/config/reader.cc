@@ -169,6 +169,8 @@ void Reader::read_special(const Option& option, const YamlNode& value) {
     config_.tables = read_tables(value, sources_, mistakes_);
   } else if (option.key == "log.kafka") {
     read_kafka(value);
+  } else if (option.key == "verify.schedule") {
+    config_.verify.schedule = read_schedule(value, sources_, mistakes_);
   } else if (option.key == "verify.invariants") {
     read_invariants(value);
   } else if (value.kind != YamlNode::Kind::scalar) {

@@ -38,6 +38,7 @@ class Reader {
   void check_memory();
   void check_log();
   void check_tables();
+  void check_schedule();
 
   bool given(std::string_view key) const { return lines_.contains(key); }
   int line_of(std::string_view key) const;
@@ -51,6 +52,10 @@ class Reader {
 // The `tables` list (table_entries.cc).
 std::vector<TableEntry> read_tables(const YamlNode& node, const Interpolation& sources,
                                     Mistakes& mistakes);
+
+// The `verify.schedule` list (schedule_entries.cc).
+std::vector<ScheduledProof> read_schedule(const YamlNode& node, const Interpolation& sources,
+                                          Mistakes& mistakes);
 
 // `did you mean "x"?` for the nearest of `known`, or nothing when none is near.
 std::string suggestion(std::string_view key, const std::vector<std::string_view>& known);

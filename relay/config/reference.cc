@@ -101,9 +101,9 @@ std::string rows_of(const std::string& section) {
   return out;
 }
 
-std::string entry_rows() {
+std::string entry_rows(std::span<const EntryKey> keys) {
   std::string out = "\n| key | values | |\n|---|---|---|\n";
-  for (const EntryKey& key : table_entry_keys()) {
+  for (const EntryKey& key : keys) {
     out += "| `" + std::string(key.key) + "` | " + std::string(key.form) + " | " +
            std::string(key.doc) + " |\n";
   }
@@ -124,6 +124,12 @@ std::string show_special(const Option& option, const Config& config) {
     for (const auto& [name, value] : config.log.kafka)
       out += (out.empty() ? "" : ", ") + name + ": ***";
     return "{" + out + "}";
+  }
+  if (option.key == "verify.schedule") {
+    for (const ScheduledProof& entry : config.verify.schedule) {
+      out += (out.empty() ? "" : "; ") + to_string(entry);
+    }
+    return "[" + out + "]";
   }
   if (option.key == "verify.invariants") {
     for (const auto& [name, sql] : config.verify.invariants) {
@@ -150,7 +156,12 @@ std::string reference_markdown() {
     sections.push_back(section);
     out += section.empty() ? "\n## The pipeline\n" : "\n## " + section + "\n";
     out += rows_of(section);
-    if (section.empty()) out += "\n### An entry of `tables`\n" + entry_rows();
+    if (section.empty()) {
+      out += "\n### An entry of `tables`\n" + entry_rows(table_entry_keys());
+    }
+    if (section == "verify") {
+      out += "\n### An entry of `verify.schedule`\n" + entry_rows(schedule_entry_keys());
+    }
   }
   out += "\n## Not built yet\n\nThese keys are known and refused:";
   for (const auto& key : keys_not_built()) out += " `" + std::string(key) + "`";

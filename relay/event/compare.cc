@@ -137,6 +137,15 @@ Result<std::optional<Key>> SqlReader::boundary(size_t table, const Range& range,
   return key_of(grid.front(), side.keys.size());
 }
 
+Result<uint64_t> SqlReader::count(size_t table, const Range& range) {
+  const Side& side = sides_[table];
+  Query query;
+  const std::string where = in_range(side, range, query);
+  query.sql = "SELECT count(*) FROM " + derived(side) + where;
+  TRY_ASSIGN(const Grid grid, runner_.run("count rows", query));
+  return to_number(grid[0][0]);
+}
+
 Result<Sum> SqlReader::sum(size_t table, const Range& range, const std::string& floor) {
   const Side& side = sides_[table];
   Query query;

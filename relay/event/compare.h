@@ -18,6 +18,7 @@
 
 #include "relay/base/ids.h"
 #include "relay/base/result.h"
+#include "relay/event/visibility_mark.h"
 
 namespace millrace::compare {
 
@@ -55,6 +56,7 @@ class Reader {
   virtual ~Reader() = default;
   // The key of the row number `rows` in the range; nullopt: it has fewer.
   virtual Result<std::optional<Key>> boundary(size_t table, const Range& range, uint64_t rows) = 0;
+  virtual Result<uint64_t> count(size_t table, const Range& range) = 0;
   virtual Result<Sum> sum(size_t table, const Range& range, const std::string& floor) = 0;
   virtual Result<Sum> whole(size_t table) = 0;
   virtual Result<std::vector<Digest>> digests(size_t table, const Range& range) = 0;
@@ -66,10 +68,7 @@ class Reader {
 // The source as a place in the WAL. See relay/source/visibility.h.
 class SourceClock {
  public:
-  struct Mark {
-    Lsn lsn;
-    uint64_t next_xid = 0;
-  };
+  using Mark = VisibilityMark;
   virtual ~SourceClock() = default;
   virtual Result<Mark> mark() = 0;
   virtual Result<bool> seen(const Mark& mark) = 0;
@@ -100,6 +99,7 @@ struct TableShape {
     std::string type;        // as SQL, with its modifier
     std::string plain_type;  // without
     bool generated = false;
+    std::string fallback = "";  // of the target: its DEFAULT as text, where that is a constant
   };
   bool exists = false;          // as a table, or a partitioned one
   bool is_partitioned = false;  // rows are in other tables
@@ -149,6 +149,7 @@ class SqlReader final : public Reader {
   // Parses what the side of a table asks, reading no row. Errors: bad_data.
   Status probe(size_t table);
   Result<std::optional<Key>> boundary(size_t table, const Range& range, uint64_t rows) override;
+  Result<uint64_t> count(size_t table, const Range& range) override;
   Result<Sum> sum(size_t table, const Range& range, const std::string& floor) override;
   Result<Sum> whole(size_t table) override;
   Result<std::vector<Digest>> digests(size_t table, const Range& range) override;

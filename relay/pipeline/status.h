@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "relay/base/ids.h"
 
@@ -89,6 +90,25 @@ struct BackfillStatus {
   bool operator==(const BackfillStatus&) const = default;
 };
 
+// The last proof of one table (or invariant) and kind that the target keeps.
+struct ProofStatus {
+  std::string table;  // of the source, or the invariant's name
+  std::string kind, verdict, why;
+  std::string position;  // "1:16/B374D848"
+  TimeMicros at;         // its end
+  double age_s = 0;
+  uint64_t compared = 0, differences = 0, unresolved = 0;
+  bool operator==(const ProofStatus&) const = default;
+};
+
+struct VerifyStatus {
+  std::string state = "none";  // none: nothing is scheduled | waiting | running
+  std::string entry;           // of verify.schedule, when one runs
+  std::string why;             // why the last one could not be begun or ended
+  std::vector<ProofStatus> proofs;
+  bool operator==(const VerifyStatus&) const = default;
+};
+
 struct LastError {
   std::string message;
   std::string code;  // to_string(ErrorCode)
@@ -110,6 +130,7 @@ struct StatusSnapshot {
   uint64_t memory_bytes = 0;  // resident set of the process
   uint64_t parked = 0;
   BackfillStatus backfill;
+  VerifyStatus verify;
   std::optional<LastError> last_error;
   bool operator==(const StatusSnapshot&) const = default;
 };

@@ -120,6 +120,11 @@ void StatusBoard::backfill(const BackfillStatus& status) {
   state_.backfill = status;
 }
 
+void StatusBoard::verify(const VerifyStatus& status) {
+  std::lock_guard lock(mutex_);
+  state_.verify = status;
+}
+
 void StatusBoard::parked(uint64_t rows) {
   std::lock_guard lock(mutex_);
   state_.parked = rows;
@@ -150,6 +155,10 @@ StatusSnapshot StatusBoard::snapshot() const {
   out.rates = rates_locked();
   out.health = health_locked(out.lag);
   out.memory_bytes = resident_bytes();
+  const TimeMicros wall = clock_.wall();
+  for (ProofStatus& proof : out.verify.proofs) {
+    proof.age_s = static_cast<double>(std::max<int64_t>(0, wall.value - proof.at.value)) / 1e6;
+  }
   if (out.last_error) out.last_error->age_s = seconds_between(last_error_at_, now);
   return out;
 }

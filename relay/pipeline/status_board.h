@@ -42,6 +42,7 @@ class StatusBoard {
   void source_end(Lsn flushed);
   void slot(const SlotStatus& status);
   void backfill(const BackfillStatus& status);
+  void verify(const VerifyStatus& status);
   void parked(uint64_t rows);
 
   // A stage ("capture", "apply") that can not go on right now; `why` is shown. stopped for what

@@ -54,17 +54,12 @@ Result<compare::TableShape> VerifySession::table(const std::string& schema,
   return out;
 }
 
-Result<compare::SourceClock::Mark> VerifySession::mark() {
-  TRY_ASSIGN(const Visibility::Mark made, visibility_.mark());
-  return Mark{made.lsn, made.next_xid};
-}
+Result<compare::SourceClock::Mark> VerifySession::mark() { return visibility_.mark(); }
 
-Result<bool> VerifySession::seen(const Mark& mark) {
-  return visibility_.seen({mark.lsn, mark.next_xid});
-}
+Result<bool> VerifySession::seen(const Mark& mark) { return visibility_.seen(mark); }
 
 Result<std::string> VerifySession::waiting_for(const Mark& mark) {
-  return visibility_.waiting_for({mark.lsn, mark.next_xid});
+  return visibility_.waiting_for(mark);
 }
 
 Result<Lsn> VerifySession::end_of_wal() {

@@ -8,12 +8,12 @@
 // the last transaction that ended, so one that hangs in its commit may lie beyond it. One thread.
 #pragma once
 
-#include <cstdint>
 #include <optional>
 #include <string>
 
 #include "relay/base/ids.h"
 #include "relay/base/result.h"
+#include "relay/event/visibility_mark.h"
 #include "relay/source/connection.h"
 #include "relay/source/options.h"
 
@@ -21,10 +21,7 @@ namespace millrace::source {
 
 class Visibility {
  public:
-  struct Mark {
-    Lsn lsn;                // end of WAL when the mark was made
-    uint64_t next_xid = 0;  // 64 bits: every transaction that had written by then is older
-  };
+  using Mark = VisibilityMark;
 
   explicit Visibility(Options options) : options_(std::move(options)) {}
 

@@ -24,6 +24,12 @@ TEST_CASE("metrics_text: one line a series") {
   CHECK(has(text, "# TYPE millrace_rows_total counter"));
   CHECK(has(text, "millrace_rows_total{pipeline=\"shop\",stage=\"applied\"} 4"));
   CHECK(has(text, "millrace_slot_retained_wal_bytes{pipeline=\"shop\"} 1234"));
+  CHECK(has(text,
+            "millrace_verify_differences{pipeline=\"shop\",table=\"public.a\",kind=\"rows\"} 2"));
+  CHECK(
+      has(text, "millrace_verify_undecided{pipeline=\"shop\",table=\"public.a\",kind=\"rows\"} 0"));
+  CHECK(text.find("millrace_verify_last_timestamp_seconds{pipeline=\"shop\",table=\"public.a\"") !=
+        std::string::npos);
   CHECK(has(text, "millrace_slot_wal_status{pipeline=\"shop\",status=\"reserved\"} 1"));
 }
 

@@ -23,6 +23,10 @@ inline StatusSnapshot sample_status() {
   out.memory_bytes = 9 << 20;
   out.parked = 10;
   out.backfill = {"running", "public.a", 12.5, 100.0, 60.0, ""};
+  out.verify = {"running",
+                "rows every 1h",
+                "",
+                {{"public.a", "rows", "different", "", "1:16/18", at, 60.5, 100, 2, 1}}};
   out.last_error = LastError{"connection refused (target)", "retryable", 3.5};
   return out;
 }

@@ -28,6 +28,10 @@ TEST_CASE("status_to_json: the documented keys") {
   CHECK(json["rates"]["bytes_per_s"] == 4);
   CHECK(json["memory_bytes"] == 9 << 20);
   CHECK(json["backfill"]["state"] == "running");
+  CHECK(json["verify"]["state"] == "running");
+  CHECK(json["verify"]["proofs"][0]["table"] == "public.a");
+  CHECK(json["verify"]["proofs"][0]["at"] == "2025-11-20T10:00:00.123456Z");
+  CHECK(json["verify"]["proofs"][0]["differences"] == 2);
   CHECK(json["parked"] == 10);
   CHECK(json["last_error"]["code"] == "retryable");
 }

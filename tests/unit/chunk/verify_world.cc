@@ -171,6 +171,10 @@ Result<std::optional<compare::Key>> VerifyWorld::Side::boundary(size_t, const co
   return compare::Key{text_of(read_rows[rows - 1].first)};
 }
 
+Result<uint64_t> VerifyWorld::Side::count(size_t, const compare::Range& range) {
+  return uint64_t{read(range).size()};
+}
+
 Result<compare::Sum> VerifyWorld::Side::sum(size_t, const compare::Range& range,
                                             const std::string& floor) {
   compare::Sum sum;

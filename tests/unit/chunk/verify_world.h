@@ -74,6 +74,7 @@ class VerifyWorld final : public compare::SourceClock, public compare::TargetClo
     Side(VerifyWorld& world, bool source) : world_(world), source_(source) {}
     Result<std::optional<compare::Key>> boundary(size_t, const compare::Range& range,
                                                  uint64_t rows) override;
+    Result<uint64_t> count(size_t, const compare::Range& range) override;
     Result<compare::Sum> sum(size_t, const compare::Range& range,
                              const std::string& floor) override;
     Result<compare::Sum> whole(size_t table) override;

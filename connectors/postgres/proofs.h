@@ -1,0 +1,40 @@
+// Proofs: the history of what verify showed, table millrace.proof in the target.
+//
+// Invariant: of each kind and subject, and entry of the schedule or anybody else, at most `keep`
+// are left after add(), the newest ones. A connection is opened for each call and closed behind it:
+// calls are rare. One thread.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "connectors/postgres/connection.h"
+#include "relay/event/proof.h"
+
+namespace millrace::postgres {
+
+class Proofs {
+ public:
+  explicit Proofs(Options options) : options_(std::move(options)) {}
+
+  // Errors of all: negative where the table is not there; else the connection's.
+  Status add(const Proof& proof, uint64_t keep);
+  // Newest first; of one table or invariant, or of all.
+  Result<std::vector<Proof>> list(const std::optional<std::string>& subject, uint64_t most);
+  // Grows with each add(); 0: there is none.
+  Result<int64_t> newest();
+  // The last of each subject and kind that is younger than `days`, by name; of whole tables.
+  Result<std::vector<Proof>> latest(int days);
+  // By subject: when the last proof that `who` asked for was begun.
+  Result<std::map<std::string, TimeMicros>> begun(const std::string& who);
+
+ private:
+  Result<std::vector<Proof>> read(const std::string& sql, const std::vector<std::string>& texts);
+
+  const Options options_;
+};
+
+}  // namespace millrace::postgres
