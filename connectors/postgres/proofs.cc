@@ -57,10 +57,17 @@ Error proof_error(Connection& connection, const Reply& reply, std::string_view d
 
 }  // namespace
 
+Result<Connection*> Proofs::connection() {
+  if (!connection_ || !connection_->alive()) {
+    TRY_ASSIGN(connection_, Connection::open(options_));
+  }
+  return connection_.get();
+}
+
 Status Proofs::add(const Proof& proof, uint64_t keep) {
-  TRY_ASSIGN(const auto connection, Connection::open(options_));
+  TRY_ASSIGN(Connection* const target, connection());
   const auto text = [](uint64_t number) { return std::to_string(number); };
-  const Reply added = connection->run(
+  const Reply added = target->run(
       "INSERT INTO millrace.proof (pipeline, kind, subject, scope, verdict, why, epoch, timeline, "
       "from_lsn, to_lsn, config_hash, compared, equal, missing, extra, different, unresolved, who, "
       "started_at, ended_at) VALUES ($1::text, $2::text, $3::text, $4::text, $5::text, $6::text, "
@@ -87,26 +94,26 @@ Status Proofs::add(const Proof& proof, uint64_t keep) {
        as_text(proof.who),
        std::to_string(proof.started_at.value),
        std::to_string(proof.ended_at.value)});
-  if (!added.ok()) return fail(proof_error(*connection, added, "keeping a proof"));
+  if (!added.ok()) return fail(proof_error(*target, added, "keeping a proof"));
   // Each entry of the schedule by itself, so that a frequent one does not push out a rare one's.
-  const Reply thinned = connection->run(
+  const Reply thinned = target->run(
       "WITH ours AS (SELECT id FROM millrace.proof WHERE pipeline = $1::text AND kind = $2::text "
       "AND subject = $3::text AND CASE WHEN $5::text LIKE 'schedule: %' THEN who = $5::text ELSE "
       "who NOT LIKE 'schedule: %' END) DELETE FROM millrace.proof WHERE id IN (SELECT id FROM ours "
       "ORDER BY id DESC OFFSET $4::int8)",
       {options_.pipeline, proof.kind, as_text(proof.subject), std::to_string(keep),
        as_text(proof.who)});
-  if (!thinned.ok()) return fail(proof_error(*connection, thinned, "thinning the proofs"));
+  if (!thinned.ok()) return fail(proof_error(*target, thinned, "thinning the proofs"));
   return {};
 }
 
 Result<std::vector<Proof>> Proofs::read(const std::string& sql,
                                         const std::vector<std::string>& texts) {
-  TRY_ASSIGN(const auto connection, Connection::open(options_));
+  TRY_ASSIGN(Connection* const target, connection());
   std::vector<const char*> params;
   for (const std::string& text : texts) params.push_back(text.c_str());
-  const Reply reply = connection->run(sql, Params(params));
-  if (!reply.ok()) return fail(proof_error(*connection, reply, "reading the proofs"));
+  const Reply reply = target->run(sql, Params(params));
+  if (!reply.ok()) return fail(proof_error(*target, reply, "reading the proofs"));
   std::vector<Proof> out;
   for (int row = 0; row < reply.rows(); ++row) out.push_back(read_proof(reply, row));
   return out;
@@ -127,11 +134,11 @@ Result<std::vector<Proof>> Proofs::list(const std::optional<std::string>& subjec
 }
 
 Result<int64_t> Proofs::newest() {
-  TRY_ASSIGN(const auto connection, Connection::open(options_));
+  TRY_ASSIGN(Connection* const target, connection());
   const Reply reply =
-      connection->run("SELECT coalesce(max(id), 0) FROM millrace.proof WHERE pipeline = $1::text",
-                      {options_.pipeline});
-  if (!reply.ok()) return fail(proof_error(*connection, reply, "reading the proofs"));
+      target->run("SELECT coalesce(max(id), 0) FROM millrace.proof WHERE pipeline = $1::text",
+                  {options_.pipeline});
+  if (!reply.ok()) return fail(proof_error(*target, reply, "reading the proofs"));
   return number_at<int64_t>(reply, 0, 0);
 }
 
@@ -144,12 +151,12 @@ Result<std::vector<Proof>> Proofs::latest(int days) {
 }
 
 Result<std::map<std::string, TimeMicros>> Proofs::begun(const std::string& who) {
-  TRY_ASSIGN(const auto connection, Connection::open(options_));
-  const Reply reply = connection->run(
+  TRY_ASSIGN(Connection* const target, connection());
+  const Reply reply = target->run(
       "SELECT subject, round(extract(epoch FROM max(started_at)) * 1000000)::int8 FROM "
       "millrace.proof WHERE pipeline = $1::text AND who = $2::text GROUP BY subject",
       {options_.pipeline, as_text(who)});
-  if (!reply.ok()) return fail(proof_error(*connection, reply, "reading the proofs"));
+  if (!reply.ok()) return fail(proof_error(*target, reply, "reading the proofs"));
   std::map<std::string, TimeMicros> out;
   for (int row = 0; row < reply.rows(); ++row) {
     out[std::string(reply.text(row, 0))] = TimeMicros{number_at<int64_t>(reply, row, 1)};

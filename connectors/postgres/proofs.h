@@ -1,11 +1,11 @@
 // Proofs: the history of what verify showed, table millrace.proof in the target.
 //
 // Invariant: of each kind and subject, and entry of the schedule or anybody else, at most `keep`
-// are left after add(), the newest ones. A connection is opened for each call and closed behind it:
-// calls are rare. One thread.
+// are left after add(), the newest ones. One connection, opened by the first call. One thread.
 #pragma once
 
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -20,6 +20,9 @@ class Proofs {
  public:
   explicit Proofs(Options options) : options_(std::move(options)) {}
 
+  // The next call connects anew.
+  void close() { connection_.reset(); }
+
   // Errors of all: negative where the table is not there; else the connection's.
   Status add(const Proof& proof, uint64_t keep);
   // Newest first; of one table or invariant, or of all.
@@ -32,9 +35,11 @@ class Proofs {
   Result<std::map<std::string, TimeMicros>> begun(const std::string& who);
 
  private:
+  Result<Connection*> connection();
   Result<std::vector<Proof>> read(const std::string& sql, const std::vector<std::string>& texts);
 
   const Options options_;
+  std::unique_ptr<Connection> connection_;
 };
 
 }  // namespace millrace::postgres

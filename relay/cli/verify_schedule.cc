@@ -152,6 +152,7 @@ Status VerifySchedule::read_proofs() {
 
 void VerifySchedule::show_proofs() {
   const auto read = read_proofs();
+  proofs_.close();  // it is asked now and then
   const std::string error = read ? "" : read.error().describe();
   if (!read && error != history_error_) {
     logging::warn("the proofs can not be read", {{"error", error}});

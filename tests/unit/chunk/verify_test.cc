@@ -144,6 +144,38 @@ TEST_CASE("Verify: at rest every row is compared") {
   CHECK(report.from <= report.to);
 }
 
+TEST_CASE("Verify: only the range that was asked for is compared, and its parts add up") {
+  for (uint64_t seed = 0; seed < 50; ++seed) {
+    CAPTURE(seed);
+    WorldOptions still;
+    still.seed = seed;
+    still.moves_max = 0;
+    VerifyWorld world(still);
+    for (const int key : {9, 10, 30, 49, 50}) world.lose(key);
+    const WaitingClock clock;
+    VerifyOptions options = small(seed);
+    options.ranges = 1 + seed % 7;
+    Verify verify(world.sides(), clock, options, {});
+    const TablePlan plan = world.plan();
+    const auto report =
+        verify.table(0, plan, {compare::Key{"000009"}, compare::Key{"000049"}});  // ] 9, 49 ]
+    REQUIRE(report);
+    CHECK(report->compared == 40);
+    CHECK(report->missing == 3);
+    if (options.ranges == 1) continue;
+    CHECK(report->ranges.size() == options.ranges);
+    uint64_t compared = 0, missing = 0;
+    for (const RangeReport& part : report->ranges) {
+      compared += part.compared;
+      missing += part.missing;
+    }
+    CHECK(compared == 40);
+    CHECK(missing == 3);
+    CHECK(report->ranges.front().missing == 1);
+    CHECK(report->ranges.back().range.until == compare::Key{"000049"});
+  }
+}
+
 TEST_CASE("Verify: where the target sorts keys otherwise, each row is counted once all the same") {
   for (int scramble = 2; scramble < 40; ++scramble) {
     CAPTURE(scramble);

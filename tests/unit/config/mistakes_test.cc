@@ -87,6 +87,37 @@ TEST_CASE("parse: invariants are names with SQL") {
         "shop.yaml:5: verify.invariants: a needs SQL");
 }
 
+TEST_CASE("parse: verify.schedule says of each entry what is wrong") {
+  const auto mistakes = [](const std::string& entries) {
+    return mistakes_of(kMinimal + "verify: {invariants: {a: x}, schedule: " + entries + "}\n");
+  };
+  const std::string line = "shop.yaml:5: verify.schedule: ";
+  CHECK(mistakes("[{kind: rows, every: 1d}, {kind: sample, every: 5m, sample: 2%}]") == "");
+  CHECK(mistakes("[{kind: invariants, every: 5m}]") == "");
+  CHECK(mistakes("{kind: rows}") == line + "needs a list, not a mapping");
+  CHECK(mistakes("[rows]") == line + "an entry is a mapping of kind and every, not a single value");
+  CHECK(mistakes("[{}]") == line + "an entry needs kind\n" + line + "an entry needs every");
+  CHECK(mistakes("[{kind: row, every: 1d}]") ==
+        line +
+            "kind: \"row\" is none of rows | counts | sample | drift | invariants; did you mean "
+            "\"rows\"?");
+  CHECK(mistakes("[{kind: rows, every: 10ms}]") ==
+        line + "every: \"10ms\" is not a time from 1s to 366d; write it like 10m");
+  CHECK(mistakes("[{kind: rows, every: 1d, sample: 5%}]") ==
+        line + "sample belongs to kind sample");
+  CHECK(mistakes("[{kind: sample, every: 1d, sample: 0%}]") ==
+        line + "sample: \"0%\" is no share; write it like 5%");
+  CHECK(mistakes("[{kind: rows, every: 1d, tables: [public.other]}]") ==
+        line + "public.other is not one of `tables`");
+  CHECK(mistakes("[{kind: rows, every: 1d, tables: public.a}]") ==
+        line + "tables: needs a list of at least one table");
+  CHECK(
+      mistakes("[{kind: rows, evry: 1d, every: 1d}]") ==
+      "shop.yaml:5: unknown key \"evry\" in an entry of verify.schedule; did you mean \"every\"?");
+  CHECK(mistakes_of(kMinimal + "verify: {schedule: [{kind: invariants, every: 1d}]}\n") ==
+        line + "there are no verify.invariants to prove");
+}
+
 TEST_CASE("parse: what is promised and not built is refused by name") {
   const std::pair<const char*, const char*> cases[] = {
       {"log: {format: debezium_json}", "log.format: debezium_json is not built yet"},
