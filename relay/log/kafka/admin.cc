@@ -85,7 +85,8 @@ Result<NewTopic> new_topic(const Client& client, const TopicSpec& spec) {
   return topic;
 }
 
-Status check_created(const Client& client, const rd_kafka_topic_result_t& result) {
+// `first`: nothing of this pipeline is there yet.
+Status check_created(const Client& client, const rd_kafka_topic_result_t& result, bool first) {
   const auto error = rd_kafka_topic_result_error(&result);
   const char* name = rd_kafka_topic_result_name(&result);
   const char* said = rd_kafka_topic_result_error_string(&result);
@@ -95,7 +96,9 @@ Status check_created(const Client& client, const rd_kafka_topic_result_t& result
     case RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS:
       return {};
     case RD_KAFKA_RESP_ERR_INVALID_REPLICATION_FACTOR:
-      return fail(ErrorCode::config, fmt::format("topic {}: {}", name, text),
+      // Its other topics have so many replicas: a broker is away.
+      return fail(first ? ErrorCode::config : ErrorCode::retryable,
+                  fmt::format("topic {}: {}", name, text),
                   fmt::format("log.replication_factor is {}; there are fewer brokers",
                               client.options().replication_factor));
     case RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION:
@@ -113,7 +116,7 @@ Status check_created(const Client& client, const rd_kafka_topic_result_t& result
 }
 
 // The number of partitions, 0 where `patience` has passed without any. Brokers hear of a topic one
-// by one, and the next question may go to another one.
+// by one, and the next question may go to another one; one that has just started knows none.
 Result<int32_t> await_partitions(Client& client, const TopicSpec& topic, Millis patience) {
   const SteadyTime until = system_clock().now() + patience;
   for (;;) {
@@ -221,7 +224,8 @@ Status create_topics(Client& client, const std::vector<TopicSpec>& topics) {
   size_t count = 0;
   const auto* result = rd_kafka_event_CreateTopics_result(event.get());
   const auto** results = rd_kafka_CreateTopics_result_topics(result, &count);
-  for (size_t i = 0; i < count; i++) TRY(check_created(client, *results[i]));
+  const bool first = made.front().name == client.options().manifest_topic;
+  for (size_t i = 0; i < count; i++) TRY(check_created(client, *results[i], first));
   for (const TopicSpec& topic : made) {
     TRY(wait_known(client, topic));
     TRY(wait_for_leaders(client, topic.name, topic.partitions, Millis(kAdminWaitMs)));
@@ -229,10 +233,9 @@ Status create_topics(Client& client, const std::vector<TopicSpec>& topics) {
   return {};
 }
 
-Status check_topics(Client& client, const std::vector<TopicSpec>& topics, bool just_made) {
-  const Millis patience(just_made ? kAdminWaitMs : 0);
+Status check_topics(Client& client, const std::vector<TopicSpec>& topics) {
   for (const TopicSpec& topic : topics) {
-    TRY_ASSIGN(const int32_t partitions, await_partitions(client, topic, patience));
+    TRY_ASSIGN(const int32_t partitions, await_partitions(client, topic, Millis(kAdminWaitMs)));
     if (partitions == 0) {
       return fail(
           ErrorCode::config,

@@ -28,6 +28,9 @@ class MockCluster {
   void create_topic(const std::string& name, int partitions) {
     rd_kafka_mock_topic_create(cluster_, name.c_str(), partitions, 1);
   }
+  void set_topic_error(const std::string& name, rd_kafka_resp_err_t error) {
+    rd_kafka_mock_topic_set_error(cluster_, name.c_str(), error);
+  }
   void move_leader(const std::string& topic, int partition, int broker) {
     rd_kafka_mock_partition_set_leader(cluster_, topic.c_str(), partition, broker);
   }
