@@ -43,7 +43,7 @@ constexpr std::string_view kPinned =
 Failure classify(std::string_view state) {
   const std::string_view family = state.substr(0, 2);
   if (state.empty() || family == "08" || family == "53" || family == "57" || family == "40" ||
-      state == "55P03" || state == "55006" || state == "25006") {
+      family == "58" || state == "55P03" || state == "55006" || state == "25006") {
     return Failure::retryable;
   }
   // 21000: two rows of one statement meet in one target key, which one by one they may.

@@ -176,7 +176,10 @@ Result<std::optional<SlotInfo>> Catalog::slot(const std::string& name) {
                                version >= 170000 ? "failover" : "false",
                                version >= 170000 ? "coalesce(invalidation_reason, '')" : "''"),
                    {name}));
-  if (rows.count() == 0) return std::nullopt;
+  if (rows.count() == 0) {
+    TRY(slot_could_be_here(name));
+    return std::nullopt;
+  }
   SlotInfo slot;
   slot.name = name;
   slot.plugin = rows.string(0, 0);
@@ -193,6 +196,16 @@ Result<std::optional<SlotInfo>> Catalog::slot(const std::string& name) {
   slot.is_failover = rows.boolean(0, 11);
   slot.invalidation_reason = rows.string(0, 12);
   return slot;
+}
+
+// While a failover goes on, the address may be a standby's, which has not the primary's slots: that
+// says nothing about whether the slot is gone.
+Status Catalog::slot_could_be_here(const std::string& name) {
+  TRY_ASSIGN(const Rows rows, query("ask for a standby", "SELECT pg_is_in_recovery()"));
+  if (!rows.boolean(0, 0)) return {};
+  return fail(ErrorCode::retryable,
+              "slot " + name + " is not on this server, which is a standby (in recovery)",
+              "let source.dsn reach the primary: target_session_attrs=read-write");
 }
 
 Status Catalog::drop_slot(const std::string& name) {

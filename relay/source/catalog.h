@@ -119,7 +119,7 @@ class Catalog final : public SlotCatalog {
                             bool remove_others, std::string* print);
   Status drop_publication(const std::string& name);
 
-  // Logical and physical ones.
+  // Logical and physical ones. Errors: retryable when there is none and the server is a standby.
   Result<std::optional<SlotInfo>> slot(const std::string& name) override;
   // Nothing happens when there is none. Needs REPLICATION. Errors: refused when it is in use.
   Status drop_slot(const std::string& name);
@@ -132,6 +132,7 @@ class Catalog final : public SlotCatalog {
   Status select(const TableSelector& selector, std::vector<SourceTable>& out, bool& matched);
   Status read_columns(SourceTable& table, const std::vector<int>& key);
   Status read_publication_tables(Publication& publication);
+  Status slot_could_be_here(const std::string& name);
   Status run_publication_sql(std::span<const std::string> statements);
   Result<Rows> query(std::string_view doing, const std::string& sql,
                      std::initializer_list<Parameter> parameters = {});

@@ -144,7 +144,9 @@ Result<std::vector<Finding>> check_source(Catalog& catalog, const Options& optio
                                           std::span<const TableSelector> tables) {
   TRY_ASSIGN(const ServerFacts facts, catalog.server());
   std::vector<Finding> out;
-  TRY_ASSIGN(const auto slot, catalog.slot(options.slot));
+  const auto found = catalog.slot(options.slot);
+  if (!found && !facts.is_in_recovery) return fail(found.error());  // a standby is a finding
+  const std::optional<SlotInfo> slot = found ? *found : std::nullopt;
   append(out, check_server(facts, slot.has_value()));
   if (slot) append(out, check_slot(*slot, facts.database));
   if (options.streaming && facts.version < kOldestStreamingVersion) {

@@ -27,6 +27,9 @@ ErrorCode code_for_sqlstate(std::string_view sqlstate) {
   if (kind == "08" || kind == "53" || kind == "57" || kind == "40") return ErrorCode::retryable;
   if (sqlstate == "55P03" || sqlstate == "55006") return ErrorCode::retryable;
   if (sqlstate == "25006") return ErrorCode::retryable;  // read-only: a failover is going on
+  // The server's machine (58), and what its own races say of themselves ("tuple concurrently
+  // updated", "cache lookup failed": somebody alters at the same time).
+  if (kind == "58" || sqlstate == "XX000") return ErrorCode::retryable;
   if (kind == "28" || sqlstate == "3D000") return ErrorCode::config;
   if (kind == "42" || kind == "55" || kind == "3F") return ErrorCode::bad_data;
   return ErrorCode::fatal;

@@ -5,8 +5,8 @@
 using namespace millrace::postgres;
 
 TEST_CASE("classify: what a SQLSTATE asks the caller to do") {
-  for (const char* state :
-       {"", "08006", "40001", "40P01", "53100", "53300", "55P03", "57014", "57P01", "25006"}) {
+  for (const char* state : {"", "08006", "40001", "40P01", "53100", "53300", "55P03", "57014",
+                            "57P01", "25006", "58030"}) {
     CAPTURE(state);
     CHECK(classify(state) == Failure::retryable);
   }

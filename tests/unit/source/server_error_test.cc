@@ -6,8 +6,9 @@ using namespace millrace;
 using namespace millrace::source;
 
 TEST_CASE("code_for_sqlstate: what may pass by itself is retryable") {
-  for (const char* code : {"08006", "08001", "57P01", "57P02", "57P03", "57014", "53300", "53100",
-                           "40001", "40P01", "55P03", "55006", "25006"}) {
+  for (const char* code :
+       {"08006", "08001", "57P01", "57P02", "57P03", "57014", "53300", "53100", "40001", "40P01",
+        "55P03", "55006", "25006", "58000", "58030", "XX000"}) {
     CAPTURE(code);
     CHECK(code_for_sqlstate(code) == ErrorCode::retryable);
   }
@@ -25,7 +26,7 @@ TEST_CASE("code_for_sqlstate: what needs a hand, and the rest") {
     CAPTURE(code);
     CHECK(code_for_sqlstate(code) == ErrorCode::bad_data);
   }
-  CHECK(code_for_sqlstate("XX000") == ErrorCode::fatal);
+  CHECK(code_for_sqlstate("XX001") == ErrorCode::fatal);  // data is damaged
   CHECK(code_for_sqlstate("") == ErrorCode::fatal);
 }
 
