@@ -200,8 +200,12 @@ JobReader* Backfill::next_with_chunk() {
 // Beyond what every snapshot of the job saw, also those that completed partial updates for it.
 Result<Lsn> Backfill::end_of_wal() {
   if (!marks_) marks_ = options_.source(stop_);
-  TRY_ASSIGN(const Mark mark, marks_->mark());
-  return mark.lsn;
+  const auto mark = marks_->mark();
+  if (mark) return mark->lsn;
+  // It has read the whole table with this config: what is wrong was changed over there.
+  Error error = mark.error();
+  if (error.code() != ErrorCode::config) return fail(std::move(error));
+  return fail(std::move(error).with_code(ErrorCode::retryable));
 }
 
 Status Backfill::write(JobReader& reader) {
