@@ -141,8 +141,11 @@ std::vector<Option> source_options() {
       {"source.streaming", "off", false, on_off<&C::source, &S::streaming>(),
        "Receive large transactions before they commit, and keep them under `state` until then "
        "(Postgres 14 and later)."},
-      {"source.slot_wait", "15s", false, time<&C::source, &S::slot_wait>(Millis(0), kHour),
-       "How long to wait for a slot that another process holds before giving up with 4."},
+      {"source.slot_wait", "75s", false, time<&C::source, &S::slot_wait>(Millis(0), kHour),
+       "How long to wait for a slot that another process holds before giving up with 4. Longer "
+       "than "
+       "the source's `wal_sender_timeout` (60s unless set), after which it lets go of a reader "
+       "whose host has vanished."},
   };
 }
 

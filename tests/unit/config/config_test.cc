@@ -93,7 +93,7 @@ TEST_CASE("parse: defaults") {
   REQUIRE_MESSAGE(config.has_value(), (config ? "" : config.error().message()));
   CHECK(config->source.slot == "millrace_shop");
   CHECK(config->source.publication == "millrace_shop");
-  CHECK(config->source.slot_wait == Millis(15000));
+  CHECK(config->source.slot_wait == Millis(75000));
   CHECK(config->log.kind == LogKind::embedded);
   CHECK(config->log.acknowledge == Acknowledge::applied);
   CHECK(config->log.topics == "{pipeline}.{schema}.{table}");
