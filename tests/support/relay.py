@@ -190,6 +190,7 @@ class Relay:
 
     def wait_status(self, condition, timeout_s=PATIENCE_S, what="the status", role="all"):
         def met():
+            assert role not in self.children or self.running(role), f"{role} left"
             status = self.status(role)
             return status if status and condition(status) else None
         try:

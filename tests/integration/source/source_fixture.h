@@ -47,6 +47,14 @@ inline void must(Status status) {
   REQUIRE_MESSAGE(status, (status ? "" : status.error().describe()));
 }
 
+inline bool eventually(const std::function<bool()>& holds) {
+  for (int i = 0; i < 12'000; ++i) {
+    if (holds()) return true;
+    std::this_thread::sleep_for(Millis(25));
+  }
+  return false;
+}
+
 // A database of its own, so that a failed case leaves nothing for the next.
 class Source {
  public:
@@ -63,18 +71,21 @@ class Source {
     admin.dsn = base_dsn();
     auto connection = Connection::open(admin);
     if (!connection) return;
-    for (const std::string& sql :
-         {"SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE database = '" +
-              name_ + "' AND active",
-          std::string("SELECT pg_sleep(0.1)"),
-          "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = "
-          "'" +
-              name_ + "'",
-          "DROP DATABASE " + name_ + " WITH (FORCE)"}) {
-      if (auto done = connection->query("clean up", sql); !done) {
-        MESSAGE(done.error().describe());
+    const std::string ours = " FROM pg_replication_slots WHERE database = '" + name_ + "'";
+    Status done;
+    const bool gone = eventually([&] {  // a reader that is told to end has not ended at once
+      for (const std::string& sql :
+           {"SELECT pg_terminate_backend(active_pid)" + ours + " AND active",
+            "SELECT pg_drop_replication_slot(slot_name)" + ours,
+            "DROP DATABASE " + name_ + " WITH (FORCE)"}) {
+        if (auto run = connection->query("clean up", sql); !run) {
+          done = fail(run.error());
+          return false;
+        }
       }
-    }
+      return true;
+    });
+    if (!gone) MESSAGE(done.error().describe());
   }
 
   static void run_in(const std::string& dsn, const std::string& sql) {
@@ -113,7 +124,7 @@ class Source {
   std::optional<Connection> session_;
 };
 
-// Reads until `commits` transactions were decoded, or 10 s have passed.
+// Reads until `commits` transactions were decoded, or 300 s have passed.
 struct Reader {
   explicit Reader(const Source& source)
       : catalog(source.options),
@@ -124,7 +135,7 @@ struct Reader {
                  source.options.streaming ? &open : nullptr}) {}
 
   void read(Replication& replication, size_t commits) {
-    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(300);
     while (recorder.commits.size() < commits) {
       REQUIRE(std::chrono::steady_clock::now() < deadline);
       auto frame = must(replication.next(Millis(100)));
@@ -160,14 +171,6 @@ inline void save(const std::string& name, const std::string& bytes) {
   const char* folder = std::getenv("MILLRACE_CAPTURE_DIR");
   if (folder == nullptr) return;
   std::ofstream(fmt::format("{}/{}.bin", folder, name), std::ios::binary) << bytes;
-}
-
-inline bool eventually(const std::function<bool()>& holds) {
-  for (int i = 0; i < 200; ++i) {
-    if (holds()) return true;
-    std::this_thread::sleep_for(Millis(25));
-  }
-  return false;
 }
 
 inline std::string joined(const std::vector<std::string>& lines) {

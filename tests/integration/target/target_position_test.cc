@@ -116,7 +116,7 @@ TEST_CASE("lock_applier: one session has it, the other is told which, and has it
   CHECK(open_target(world.options)->lock_applier());
   first.reset();
   Status taken;
-  for (int i = 0; i < 100 && !(taken = second->lock_applier()); ++i) {
+  for (int i = 0; i < 6000 && !(taken = second->lock_applier()); ++i) {
     std::this_thread::sleep_for(std::chrono::milliseconds(50));
   }
   CHECK(taken);
@@ -130,7 +130,8 @@ TEST_CASE("begin: a session that lost the applier lock applies nothing more") {
   const auto start = world.target->applied();
   world.db().run(
       "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'millrace'");
-  for (int i = 0; i < 100 && !world.target->applied(); ++i) {  // in a new session, without the lock
+  for (int i = 0; i < 6000 && !world.target->applied();
+       ++i) {  // in a new session, without the lock
     std::this_thread::sleep_for(std::chrono::milliseconds(50));
   }
   REQUIRE(world.target->applied());
@@ -268,20 +269,22 @@ TEST_CASE("write: a lock that is not given up in time is retryable") {
 
 TEST_CASE("interrupt: ends a waiting statement as cancelled") {
   World world;
+  world.options.lock_timeout = Millis(3'600'000);
   const auto t = plain(world);
   Db other(world.dsn());
   other.run("BEGIN; LOCK TABLE dst.t");
   History h;
   h.insert(t, {text("1"), text("a"), null()});
   std::thread stopper([&] {
-    std::this_thread::sleep_for(std::chrono::milliseconds(300));
+    Db watcher(world.dsn());
+    while (watcher.one("SELECT count(*) FROM pg_locks WHERE NOT granted") == "0") {
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }
     world.target->interrupt();
   });
-  const auto started = std::chrono::steady_clock::now();
   const std::string error = world.apply_error(h);
   stopper.join();
   CHECK(error.find("cancelled: ") == 0);
-  CHECK(std::chrono::steady_clock::now() - started < std::chrono::seconds(5));
   other.run("ROLLBACK");
   CHECK(world.apply_error(h) == "");
 }

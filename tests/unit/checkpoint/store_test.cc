@@ -173,18 +173,16 @@ TEST_CASE("Store: an observer finds no folder, or one without a checkpoint") {
 
 TEST_CASE("Store: an observer leaves nothing behind") {
   const TemporaryFolder folder;
-  const auto leftovers = [] {
-    size_t count = 0;
-    for (const auto& item :
-         std::filesystem::directory_iterator(std::filesystem::temp_directory_path())) {
-      count += item.path().filename().string().starts_with("millrace-observer-") ? 1 : 0;
-    }
-    return count;
-  };
+  const TemporaryFolder own;  // other processes have observers in /tmp
+  std::filesystem::create_directories(own.path());
+  setenv("TMPDIR", own.path().c_str(), 1);
   const auto owner = open_owner(folder.path());
-  const size_t before = leftovers();
-  { const auto observer = must(Store::open({.path = folder.path(), .mode = Mode::observer})); }
-  CHECK(leftovers() == before);
+  {
+    const auto observer = must(Store::open({.path = folder.path(), .mode = Mode::observer}));
+    CHECK_FALSE(std::filesystem::is_empty(own.path()));
+  }
+  CHECK(std::filesystem::is_empty(own.path()));
+  unsetenv("TMPDIR");
 }
 
 TEST_CASE("Store: a folder that can not be made is a config error") {

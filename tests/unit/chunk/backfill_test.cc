@@ -32,7 +32,8 @@ struct Bench {
   }
   // Turns until `done`, or for so long.
   bool turn_until(const std::function<bool()>& done, Status* error = nullptr) {
-    for (int i = 0; i < 5000; ++i) {
+    for (const SteadyTime until = system_clock().now() + Millis(300'000);
+         system_clock().now() < until;) {
       if (done()) return true;
       auto status = backfill->turn(false);
       if (!status && error != nullptr) *error = status;

@@ -46,7 +46,7 @@ struct Reports {
   }
 
   void wait(Producer& producer, size_t group_count, size_t control_count) {
-    const SteadyTime until = system_clock().now() + Millis(30000);
+    const SteadyTime until = system_clock().now() + Millis(300'000);
     while (groups.size() < group_count || controls.size() < control_count) {
       REQUIRE(system_clock().now() < until);
       add(must(producer.poll(Millis(1000))));
