@@ -233,9 +233,10 @@ Status create_topics(Client& client, const std::vector<TopicSpec>& topics) {
   return {};
 }
 
-Status check_topics(Client& client, const std::vector<TopicSpec>& topics) {
+Status check_topics(Client& client, const std::vector<TopicSpec>& topics, bool just_made) {
+  const Millis patience = just_made ? Millis(kAdminWaitMs) : kLeaderWait;
   for (const TopicSpec& topic : topics) {
-    TRY_ASSIGN(const int32_t partitions, await_partitions(client, topic, Millis(kAdminWaitMs)));
+    TRY_ASSIGN(const int32_t partitions, await_partitions(client, topic, patience));
     if (partitions == 0) {
       return fail(
           ErrorCode::config,

@@ -14,8 +14,8 @@ namespace millrace::log::kafka {
 // Creates the topics that are missing, and waits until the brokers know and serve them.
 Status create_topics(Client& client, const std::vector<TopicSpec>& topics);
 // Each must exist; the manifest topic has one partition; whole ranges are kept and large records
-// taken. Brokers that have not heard of one yet are given time.
-Status check_topics(Client& client, const std::vector<TopicSpec>& topics);
+// taken. Brokers that have not heard of one yet are given time, more of it when it is `just_made`.
+Status check_topics(Client& client, const std::vector<TopicSpec>& topics, bool just_made);
 Status delete_topics(Client& client, const std::vector<TopicSpec>& topics);
 
 // Number of partitions; 0 when the topic does not exist.

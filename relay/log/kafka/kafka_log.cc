@@ -16,7 +16,7 @@ class KafkaLog : public Log {
     std::vector<TopicSpec> all = {{options_.manifest_topic, 1}};
     all.insert(all.end(), topics.begin(), topics.end());
     if (create) TRY(kafka::create_topics(*admin_, all));
-    return kafka::check_topics(*admin_, all);
+    return kafka::check_topics(*admin_, all, create);
   }
 
   Status remove_topics(const std::vector<TopicSpec>& topics) override {
