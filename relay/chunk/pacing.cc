@@ -6,6 +6,7 @@ namespace millrace::chunk {
 namespace {
 
 constexpr uint64_t kFirstRows = 1000;
+constexpr double kLeastRows = 100;  // but for wide ones
 constexpr double kMostRows = 500'000;
 constexpr double kWeight = 0.5;  // of the newest chunk
 
@@ -24,7 +25,9 @@ uint64_t Pacing::next_rows() const {
   if (last_rows_ == 0) return kFirstRows;
   double rows = std::min(kMostRows, 2.0 * static_cast<double>(last_rows_));
   if (const double cost = read_a_row_ + write_a_row_; cost > 0) {
-    rows = std::min(rows, chunk_seconds_ / cost);
+    // What a chunk costs whatever it holds counts as its rows': on a machine that is overloaded
+    // fewer rows would look the slower the fewer they are, down to one.
+    rows = std::min(rows, std::max(kLeastRows, chunk_seconds_ / cost));
   }
   if (bytes_a_row_ > 0) rows = std::min(rows, chunk_bytes_ / bytes_a_row_);
   return std::max<uint64_t>(1, static_cast<uint64_t>(rows));

@@ -1,8 +1,8 @@
 // Pacing: how many rows the next chunk has, so that reading and writing it take about a given time.
 //
-// Invariant: at least one row; at most twice the rows of the chunk before, and no more than fit the
-// byte limit by the widths seen so far (one chunk may pass it, which its reader cuts off).
-// Thread-safe: a reader asks and tells, the applier tells.
+// Invariant: at least one row, 100 where they fit the byte limit; at most twice the rows of the
+// chunk before, and no more than fit the byte limit by the widths seen so far (one chunk may pass
+// it, which its reader cuts off). Thread-safe: a reader asks and tells, the applier tells.
 #pragma once
 
 #include <cstdint>

@@ -30,8 +30,7 @@ CHUNKS_MAX = 5
 def filled(world):
     for side, steps in ((world.source, "dtgp"), (world.target, "dtp")):
         subprocess.run([side.bin / "pgbench", "-i", "-I", steps, "-q", "-s", str(SCALE), side.dsn()], check=True, capture_output=True)
-    config = {"backfill": {"on_start": True, **({"chunk_time": "50ms"} if SCALE == 1 else {})}, "memory": "128MB"}
-    relay = world.relay(TABLES, config=config)
+    relay = world.relay(TABLES, config={"backfill": {"on_start": True}, "memory": "128MB"})
     relay.setup()
     return relay
 

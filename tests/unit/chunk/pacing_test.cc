@@ -24,6 +24,15 @@ TEST_CASE("Pacing: grows twofold at most, and shrinks at once") {
   CHECK(pacing.next_rows() >= 1);
 }
 
+TEST_CASE("Pacing: what a chunk costs by itself does not lead to ever smaller ones") {
+  Pacing pacing(Millis(50), 100U << 20);
+  for (int i = 0; i < 50; ++i) {
+    const uint64_t rows = pacing.next_rows();
+    CHECK(rows >= 100);
+    pacing.read(rows, rows * 10, 0.1 + static_cast<double>(rows) * 1e-6);
+  }
+}
+
 TEST_CASE("Pacing: wide rows fit the byte limit, and one row is always asked for") {
   Pacing pacing(Millis(500), 4U << 20);
   pacing.read(2, 60U << 20, 0.001);
