@@ -163,9 +163,9 @@ TEST_CASE("Reader: from append to the rows of its manifest within milliseconds")
   std::sort(whole.begin(), whole.end());
   std::printf("append -> manifest -> rows read: p50 %.2f ms, p99 %.2f ms\n", whole[150],
               whole[297]);
-  // Far from what it is (2 ms), near enough to notice a wait for a fetch that is still open. Of the
-  // quick ones: others may have the processor for most of the time.
-  CHECK(whole[15] < 20);
+  // Far from what it is (2 ms), and from a wait for a fetch that is still open (500 ms each time).
+  // Of the quick ones: others may have the processor for most of the time.
+  CHECK(whole[15] < 200);
 }
 
 TEST_CASE(
