@@ -4,6 +4,7 @@
 #include <memory_resource>
 #include <unordered_set>
 
+#include "relay/event/copy_binary.h"
 #include "relay/event/copy_text.h"
 
 namespace millrace::postgres {
@@ -33,6 +34,15 @@ void read_key(std::string_view line, const std::vector<size_t>& places, std::str
     std::vector<Value> values;
     read_copy_line(text, arena, values);
     append_part(key, values.front().text);
+  }
+}
+
+void read_binary_key(const TableSchema& table, std::string_view tuple,
+                     const std::vector<size_t>& places, std::string& key) {
+  key.clear();
+  for (const size_t place : places) {
+    const auto field = copy_field(tuple, place).value_or(std::string_view());
+    append_part(key, text_of_binary(table.columns[place].type_oid, field));
   }
 }
 
@@ -72,7 +82,12 @@ Result<std::optional<std::vector<bool>>> taken_in_range(Connection& connection,
   taken.resize(chunk.rows);
   size_t number = 0;
   for (std::string_view rest = chunk.copy; !rest.empty() && number < taken.size(); ++number) {
-    read_key(take_copy_line(rest), look.places, key);
+    if (chunk.binary) {
+      read_binary_key(*chunk.table, take_copy_tuple(rest).value_or(std::string_view()), look.places,
+                      key);
+    } else {
+      read_key(take_copy_line(rest), look.places, key);
+    }
     taken[number] = keys.contains(key);
   }
   return taken;

@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "connectors/postgres/chunk_range.h"
+#include "relay/event/copy_binary.h"
 #include "relay/event/copy_text.h"
 
 namespace millrace::postgres {
@@ -67,9 +68,17 @@ Status ChunkWriter::write_rows(Table& table, const Chunk& chunk, bool replace) {
   if (!table.chunks) {
     const Watched scope = writer_.scope_of(*chunk.table);
     const Binding& binding = table.binding;
-    table.chunks = ChunkPlan{
-        chunk_statements(binding, scope, false), chunk_statements(binding, scope, true),
-        taken_statement(binding, scope), chunk_copy_sql(binding), range_look(binding, scope)};
+    table.chunks =
+        ChunkPlan{chunk_statements(binding, scope, false), chunk_statements(binding, scope, true),
+                  taken_statement(binding, scope),         chunk_copy_sql(binding),
+                  chunk_copy_binary_sql(binding),          range_look(binding, scope)};
+  }
+  if (chunk.binary) {
+    if (!replace && !table.chunks->copy_binary.empty()) {
+      TRY_ASSIGN(takes_binary_, copy_tuples(table, chunk));
+      if (takes_binary_) return {};
+    }
+    return fail(ErrorCode::negative, "these rows can not be copied as they are");
   }
   const auto ends = std::count(chunk.copy.begin(), chunk.copy.end(), '\n');
   const size_t lines =
@@ -81,6 +90,9 @@ Status ChunkWriter::write_rows(Table& table, const Chunk& chunk, bool replace) {
   }
   if (!replace && !table.chunks->copy.empty()) {
     TRY_ASSIGN(const bool copied, copy_rows(table, chunk));
+    const ChunkPlan& plan = *table.chunks;
+    takes_binary_ =
+        copied && !plan.copy_binary.empty() && !plan.range.places.empty() && plan.look == 0;
     if (copied) return {};
   }
   TRY(parse(table, chunk));
@@ -122,6 +134,49 @@ Result<bool> ChunkWriter::copy_rows(Table& table, const Chunk& chunk) {
     looks = true;
     look = kLookMax;
   }
+}
+
+// False: they are to come as text, for the look at each key or for the statement.
+Result<bool> ChunkWriter::copy_tuples(Table& table, const Chunk& chunk) {
+  uint64_t tuples = 0;
+  std::string_view rest = chunk.copy;
+  while (take_copy_tuple(rest)) ++tuples;
+  if (!rest.empty() || tuples != chunk.rows) {
+    return fail(Error(ErrorCode::fatal,
+                      fmt::format("a chunk of {} rows holds {} whole tuples", chunk.rows, tuples))
+                    .at(table.binding.display()));
+  }
+  if (table.chunks->look > 0) return false;
+  TRY_ASSIGN(const auto taken,
+             taken_in_range(connection_, table.chunks->range, chunk, version_of(chunk)));
+  if (!taken) return false;
+  const Reply reply = put_tuples(table, chunk, *taken);
+  if (reply.ok()) return true;
+  if (reply.failure() != Failure::retryable) return false;
+  return fail(writer_.failed_reply(table, reply, pointers_).error);
+}
+
+Reply ChunkWriter::put_tuples(const Table& table, const Chunk& chunk,
+                              const std::vector<bool>& taken) {
+  Reply begun = connection_.copy_begin(table.chunks->copy_binary);
+  if (!begun.ok()) return begun;
+  const Version made = version_of(chunk);
+  const std::string version(made.bytes.begin(), made.bytes.end());
+  std::string piece(kCopyBinaryHeader);
+  piece.reserve(kPieceBytes * 2);
+  size_t number = 0;
+  std::string_view rest = chunk.copy;
+  for (auto tuple = take_copy_tuple(rest); tuple; tuple = take_copy_tuple(rest)) {
+    const size_t row = number++;
+    if (row < taken.size() && taken[row]) continue;
+    append_copy_tuple(piece, *tuple, version);
+    if (piece.size() < kPieceBytes) continue;
+    if (!connection_.copy_put(piece)) return connection_.copy_end(nullptr);  // it says why
+    piece.clear();
+  }
+  piece.append(kCopyBinaryEnd);
+  connection_.copy_put(piece);
+  return connection_.copy_end(nullptr);
 }
 
 Version ChunkWriter::version_of(const Chunk& chunk) const {

@@ -25,8 +25,11 @@ class ChunkWriter {
       : connection_(connection), writer_(writer) {}
 
   // REQUIRES: the chunk holds rows or absent keys; a transaction is open, and the writer knows.
-  // Errors: bad_data names table and key; the transaction is to be rolled back.
+  // Errors: bad_data names table and key; negative: binary rows that are not to go by COPY. The
+  // transaction is to be rolled back.
   Status write(const sink::Chunk& chunk, const sink::CopyJob& job);
+  // The last one went by COPY, and could have been binary.
+  bool takes_binary() const { return takes_binary_; }
 
  private:
   using Table = PlanWriter::Table;
@@ -36,11 +39,13 @@ class ChunkWriter {
   Status write_rows(Table& table, const sink::Chunk& chunk, bool replace);
   // False: nothing was written.
   Result<bool> copy_rows(Table& table, const sink::Chunk& chunk);
+  Result<bool> copy_tuples(Table& table, const sink::Chunk& chunk);
   Version version_of(const sink::Chunk& chunk) const;
   Result<bool> has_tombstones(const Table& table, const sink::Chunk& chunk);
   // Marks the rows, from 0, that are to be left out.
   Result<std::vector<bool>> find_taken(Table& table, const sink::Chunk& chunk);
   Reply copy_lines(const Table& table, const sink::Chunk& chunk, const std::vector<bool>& taken);
+  Reply put_tuples(const Table& table, const sink::Chunk& chunk, const std::vector<bool>& taken);
   Status remove_absent(Table& table, const sink::Chunk& chunk);
   Status parse(const Table& table, const sink::Chunk& chunk);
   Status run(Table& table, const RowStatements& statements);
@@ -52,6 +57,7 @@ class ChunkWriter {
   PlanWriter& writer_;
   const sink::Chunk* parks_ = nullptr;  // the chunk whose rows may be parked
   bool replace_ = false;
+  bool takes_binary_ = false;
   std::pmr::monotonic_buffer_resource arena_;
   std::vector<Value> values_;
   std::vector<sink::PlannedRow> rows_;

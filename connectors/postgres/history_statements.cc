@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "relay/base/mutation.h"
+#include "relay/event/copy_binary.h"
 
 namespace millrace::postgres {
 namespace {
@@ -147,7 +148,17 @@ RangeLook range_look(const Binding& binding, const Watched& watched) {
   return look;
 }
 
-std::string chunk_copy_sql(const Binding& binding) {
+std::string chunk_copy_binary_sql(const Binding& binding) {
+  for (const Output& output : binding.outputs) {
+    if (output.source < 0) return {};
+    const Column& column = binding.source.columns[static_cast<size_t>(output.source)];
+    if (column.type_oid != output.base_oid || !copies_in_binary(output.base_oid)) return {};
+    if (output.key && !has_text_of_binary(output.base_oid)) return {};
+  }
+  return chunk_copy_sql(binding, " (FORMAT binary)");
+}
+
+std::string chunk_copy_sql(const Binding& binding, const char* options) {
   if (!binding.mapping.where.empty() || !binding.mapping.expressions.empty()) return {};
   std::vector<std::string> columns(binding.source.columns.size());
   for (const Output& output : binding.outputs) {
@@ -159,7 +170,7 @@ std::string chunk_copy_sql(const Binding& binding) {
   }
   columns.emplace_back(kVersionColumn);
   return "SAVEPOINT millrace_rows; COPY " + binding.table_sql() + " (" + join(columns, ", ") +
-         ") FROM STDIN; RELEASE SAVEPOINT millrace_rows";
+         ") FROM STDIN" + options + "; RELEASE SAVEPOINT millrace_rows";
 }
 
 }  // namespace millrace::postgres

@@ -37,7 +37,9 @@ Statement taken_statement(const Binding& binding, const Watched& watched, bool r
 // COPY's command for a chunk's lines with the version at their ends, in savepoint millrace_rows.
 // Empty where SQL of the mapping is to see the rows, or the lines hold what the target does not
 // take.
-std::string chunk_copy_sql(const Binding& binding);
+std::string chunk_copy_sql(const Binding& binding, const char* options = "");
+// Likewise for binary tuples; empty also where the target's types are not the source's.
+std::string chunk_copy_binary_sql(const Binding& binding);
 
 // What stands in the range that a chunk covers, or stood there: chunk_range.h. Parameters: the
 // first key, the last one, the version of the chunk's rows, how many rows at most, how many
@@ -53,7 +55,7 @@ RangeLook range_look(const Binding& binding, const Watched& watched);
 struct ChunkPlan {
   RowStatements keep, replace;
   Statement taken;
-  std::string copy;
+  std::string copy, copy_binary;  // the second: empty where the types are not the source's
   RangeLook range;
   unsigned look = 0;  // so many chunks are looked up before they are copied
 };

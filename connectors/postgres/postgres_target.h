@@ -64,6 +64,7 @@ class PostgresTarget : public sink::Target, public sink::LetterBox, public sink:
   Status watch(std::span<const std::string> tables, sink::RowSource* rows) override;
   Status start_job(const sink::CopyJob& job) override;
   Result<bool> write_chunk(const sink::Chunk& chunk) override;
+  bool takes_binary() const override { return takes_binary_; }
 
  private:
   Status connect();
@@ -100,6 +101,7 @@ class PostgresTarget : public sink::Target, public sink::LetterBox, public sink:
   bool savepoint_fresh_ = false;  // begin() has just set it
   bool constraints_now_ = false;  // a deferred one failed: the next attempt checks at once
   bool letters_ready_ = false;    // the letter box is there
+  bool takes_binary_ = false;     // the last chunk's table
   int64_t edits_ = 0;
 };
 

@@ -127,9 +127,9 @@ Result<bool> PostgresTarget::write_chunk(const sink::Chunk& chunk) {
   }
   if (chunk.rows > 0 || !chunk.absent.empty()) {
     ChunkWriter writer(*connection_, *writer_);
-    if (auto written = writer.write(chunk, **job); !written) {
-      return give_up_chunk(std::move(written).error());
-    }
+    auto written = writer.write(chunk, **job);
+    takes_binary_ = written && writer.takes_binary();
+    if (!written) return give_up_chunk(std::move(written).error());
     if (chunk.park != nullptr) {
       if (auto parked = chunk.park->flush(); !parked) {
         return give_up_chunk(std::move(parked).error());

@@ -117,6 +117,7 @@ void Backfill::start_readers() {
     ReaderOptions reader;
     reader.source = options_.source;
     reader.chunk_time = options_.chunk_time;
+    reader.text_only = text_only_.contains(job.id);
     reader.chunk_bytes =
         std::min<uint64_t>(kMostChunkBytes, options_.memory / (2 * options_.parallel));
     reader.throttle = &options_.throttle;
@@ -231,6 +232,13 @@ Status Backfill::write(JobReader& reader) {
   if (!written) {
     if (park_ != nullptr) park_->undone();
     Error error = std::move(written).error();
+    if (error.code() == ErrorCode::negative && chunk.binary) {
+      // The same rows are read again, as text, which every way of writing takes.
+      text_only_.insert(chunk.job);
+      drop(reader.job());
+      stale_ = true;
+      return {};
+    }
     if (error.code() != ErrorCode::bad_data && error.code() != ErrorCode::negative) {
       return fail(std::move(error));
     }
@@ -248,6 +256,7 @@ Status Backfill::write(JobReader& reader) {
     if (chunk.last_key) job->done_to = chunk.last_key;
   }
   if (!chunk.last) {
+    if (box_->takes_binary()) reader.allow_binary();
     reader.pop(std::chrono::duration<double>(took).count());
     return {};
   }

@@ -14,6 +14,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <set>
 #include <stop_token>
 #include <string>
 #include <vector>
@@ -112,6 +113,7 @@ class Backfill {
   size_t turn_of_ = 0;     // readers take turns
   SteadyTime next_chunk_;  // not before, while the stream is busy
   std::vector<uint64_t> adapted_;
+  std::set<int64_t> text_only_;  // jobs of which a binary chunk could not be written
   struct Written {
     SteadyTime at;
     uint64_t rows;

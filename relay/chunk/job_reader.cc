@@ -194,10 +194,12 @@ Result<bool> JobReader::read_range(sink::Chunk& chunk) {
   // Without a largest key there was no row when it was looked for.
   if (!job_.until) return true;
   const SteadyTime began = options_.clock->now();
-  TRY_ASSIGN(source::Piece piece,
-             source_->read(*table_, range(), {pacing_.next_rows(), options_.chunk_bytes}));
+  TRY_ASSIGN(source::Piece piece, source_->read(*table_, range(),
+                                                {pacing_.next_rows(), options_.chunk_bytes,
+                                                 binary_ && !options_.text_only}));
   pacing_.read(piece.rows, piece.copy.size(), seconds_since(began, *options_.clock));
   chunk.copy = std::move(piece.copy);
+  chunk.binary = piece.binary;
   chunk.rows = piece.rows;
   chunk.first_key = std::move(piece.first_key);
   chunk.last_key = std::move(piece.last_key);

@@ -8,6 +8,7 @@
 // tried again for ever and shown by state(). Own thread; the public calls are the applier's.
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <deque>
 #include <functional>
@@ -46,6 +47,7 @@ struct ReaderOptions {
   // The source's waits end when the token says so.
   std::function<std::unique_ptr<JobSource>(std::stop_token)> source;
   Millis chunk_time{500};
+  bool text_only = false;
   uint64_t chunk_bytes = 4U << 20;
   const ThrottleOptions* throttle = nullptr;
   const Clock* clock = nullptr;
@@ -71,6 +73,8 @@ class JobReader {
   void go();
   // The oldest chunk that waits; null: none. It stays until pop().
   sink::Chunk* front();
+  // What is read from here on may be binary.
+  void allow_binary() { binary_ = true; }
   // It was written, in so many seconds.
   void pop(double seconds);
   // What ended the reading; it is not tried again.
@@ -100,6 +104,7 @@ class JobReader {
   std::optional<Mark> mark_;
   bool is_seen_ = false;
   bool is_prepared_ = false;
+  std::atomic<bool> binary_{false};
   Pacing pacing_;
   Throttle throttle_;
 

@@ -90,8 +90,9 @@ struct Chunk {
   TableSchemaPtr table;   // with the columns of `rows`, as the source has them now
   Lsn floor;
   // COPY's text format (https://www.postgresql.org/docs/current/sql-copy.html): a line a row, the
-  // columns of `table` in order.
+  // columns of `table` in order. Or the tuples of its binary format, without head and end.
   std::string copy;
+  bool binary = false;
   uint64_t rows = 0;
   std::optional<KeyText> first_key, last_key;  // of `rows`; nullopt: no row
   std::vector<KeyText> absent;                 // JobKind::keys: asked for, and not in the source
@@ -142,8 +143,11 @@ class HistoryBox {
   // A row that the target rejects is parked, unless what stands in the target is newer, or deleted
   // it; one whose parent is not there is not parked. Errors: bad_data names table and key;
   // retryable (read jobs() to know whether it happened); refused when another applier has moved the
-  // applied position.
+  // applied position; negative when rows that are binary must come as text, and nothing was
+  // written.
   virtual Result<bool> write_chunk(const Chunk& chunk) = 0;
+  // Further chunks of the job of which the last one was written may well be binary.
+  virtual bool takes_binary() const { return false; }
 };
 
 }  // namespace millrace::sink

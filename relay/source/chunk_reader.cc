@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include "relay/event/copy_binary.h"
 #include "relay/event/copy_text.h"
 
 namespace millrace::source {
@@ -77,7 +78,33 @@ std::optional<uint64_t> planned_rows(std::string_view line) {
   return rows;
 }
 
-KeyValues key_of(const TableToRead& table, std::string_view text) {
+bool can_be_binary(const TableToRead& table) {
+  const auto& columns = table.schema->columns;
+  return std::all_of(columns.begin(), columns.end(),
+                     [](const Column& column) { return copies_in_binary(column.type_oid); }) &&
+         std::all_of(table.key.begin(), table.key.end(), [&](const TableToRead::KeyColumn& key) {
+           return has_text_of_binary(columns[key.place].type_oid);
+         });
+}
+
+// The first message has the head before its tuple; the last one is the end alone, or behind it.
+bool append_tuple(std::string_view message, Piece& piece) {
+  if (message.starts_with(kCopyBinaryHeader)) message.remove_prefix(kCopyBinaryHeader.size());
+  if (message.empty() || message == kCopyBinaryEnd) return false;
+  piece.copy += message;
+  return true;
+}
+
+KeyValues key_of(const TableToRead& table, std::string_view text, bool binary) {
+  if (binary) {
+    KeyValues out;
+    const std::string_view tuple = take_copy_tuple(text).value_or(std::string_view());
+    for (const size_t place : key_places(table)) {
+      const auto bytes = copy_field(tuple, place).value_or(std::string_view());
+      out.push_back(text_of_binary(table.schema->columns[place].type_oid, bytes));
+    }
+    return out;
+  }
   std::pmr::monotonic_buffer_resource arena;
   std::vector<Value> values;
   read_copy_line(take_copy_line(text), arena, values);
@@ -216,21 +243,28 @@ Result<bool> ChunkReader::copy(const TableToRead& table, const std::string& wher
   TRY_ASSIGN(Connection* const source, connection());
   size_t last_at = 0;
   bool whole = true;
-  TRY(source->copy_out("read rows",
-                       fmt::format("COPY (SELECT {} FROM {}{} ORDER BY {} LIMIT {}) TO STDOUT",
-                                   columns_in_sql(*table.schema), name_in_sql(table), where,
-                                   key_in_sql(table), limits.rows),
-                       [&](std::string_view line) {
-                         last_at = piece.copy.size();
-                         piece.copy += line;
-                         ++piece.rows;
-                         whole = piece.copy.size() < limits.bytes;
-                         return whole;
-                       }));
+  piece.binary = limits.binary && can_be_binary(table);
+  TRY(source->copy_out(
+      "read rows",
+      fmt::format("COPY (SELECT {} FROM {}{} ORDER BY {} LIMIT {}) TO STDOUT{}",
+                  columns_in_sql(*table.schema), name_in_sql(table), where, key_in_sql(table),
+                  limits.rows, piece.binary ? " (FORMAT binary)" : ""),
+      [&](std::string_view line) {
+        const size_t at = piece.copy.size();
+        if (!piece.binary) {
+          piece.copy += line;
+        } else if (!append_tuple(line, piece)) {
+          return true;
+        }
+        last_at = at;
+        ++piece.rows;
+        whole = piece.copy.size() < limits.bytes;
+        return whole;
+      }));
   if (piece.rows == 0) return whole;
   const std::string_view all = piece.copy;
-  piece.first_key = key_of(table, all);
-  piece.last_key = key_of(table, all.substr(last_at));
+  piece.first_key = key_of(table, all, piece.binary);
+  piece.last_key = key_of(table, all.substr(last_at), piece.binary);
   return whole;
 }
 

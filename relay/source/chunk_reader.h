@@ -49,10 +49,12 @@ struct RowRange {
 struct PieceLimits {
   uint64_t rows = 1000;
   uint64_t bytes = 4U << 20;  // the piece ends behind the row that passes it
+  bool binary = false;        // if every column, and the key's text, can be had so
 };
 
 struct Piece {
-  std::string copy;  // COPY's text format, the schema's columns in order
+  std::string copy;     // COPY's text format, the schema's columns in order; or
+  bool binary = false;  // tuples of its binary format, without head and end (copy_binary.h)
   uint64_t rows = 0;
   std::optional<KeyValues> first_key, last_key;
   bool end = false;  // nothing is left of the range

@@ -1,6 +1,7 @@
 // Rows in key order against a real Postgres: whatever the key, every row once, in its own order.
 #include "relay/source/chunk_reader.h"
 
+#include "relay/event/copy_binary.h"
 #include "tests/integration/source/source_fixture.h"
 
 using namespace millrace;
@@ -62,6 +63,54 @@ TEST_CASE("ChunkReader: every row once, in the key's order, whatever the key") {
   REQUIRE(first.first_key);
   CHECK((*first.first_key)[1] == "0");
   CHECK((*first.first_key)[0].find("\t\\'") == 1);
+}
+
+TEST_CASE("ChunkReader: tuples in binary, with keys as text, where types allow it") {
+  Source source;
+  source.run_each(
+      {"CREATE TABLE b (v text, u uuid, n bigint, m numeric, PRIMARY KEY (n, u))",
+       "INSERT INTO b SELECT repeat('v', i % 5), md5(i::text)::uuid, i / 3 - 20, i / 7.0 "
+       "FROM generate_series(1, 100) i",
+       "CREATE TABLE c (id int PRIMARY KEY, a int[])", "INSERT INTO c VALUES (1, '{1}')",
+       "CREATE TABLE d (id numeric PRIMARY KEY)", "INSERT INTO d VALUES (1)",
+       "CREATE TABLE e (id int PRIMARY KEY)"});
+  ChunkReader reader(source.options);
+  const TableToRead b = must(reader.table("public.b"));
+  RowRange range;
+  uint64_t rows = 0;
+  for (bool end = false; !end;) {
+    const Piece text = must(reader.read(b, range, {7, 1U << 20}));
+    const Piece binary = must(reader.read(b, range, {7, 1U << 20, true}));
+    REQUIRE(binary.binary);
+    CHECK(binary.rows == text.rows);
+    CHECK(binary.end == text.end);
+    CHECK(binary.first_key == text.first_key);
+    CHECK(binary.last_key == text.last_key);
+    std::string_view tuples = binary.copy;
+    for (uint64_t i = 0; i < binary.rows; ++i) {
+      const auto tuple = take_copy_tuple(tuples);
+      REQUIRE(tuple);
+      CHECK(copy_field(*tuple, 0)->size() < 5);
+      CHECK(copy_field(*tuple, 1)->size() == 16);
+    }
+    CHECK(tuples.empty());
+    rows += binary.rows;
+    range.after = binary.last_key;
+    end = binary.end;
+  }
+  CHECK(rows == 100);
+  const Piece cut = must(reader.read(b, {}, {100, 1, true}));
+  CHECK(cut.rows == 1);
+  CHECK_FALSE(cut.end);
+  for (const char* name : {"public.c", "public.d"}) {
+    const Piece text = must(reader.read(must(reader.table(name)), {}, {7, 1U << 20, true}));
+    CHECK_FALSE(text.binary);
+    CHECK(text.copy.back() == '\n');
+  }
+  const Piece none = must(reader.read(must(reader.table("public.e")), {}, {7, 1U << 20, true}));
+  CHECK(none.rows == 0);
+  CHECK(none.copy.empty());
+  CHECK(none.end);
 }
 
 TEST_CASE("ChunkReader: what has no order, no row, or no table") {

@@ -87,8 +87,9 @@ struct HistoryWorld : World {
   }
   // What src.<name> holds now, or the part of it that `where` names.
   sink::Chunk read(int64_t id, const TableSchemaPtr& shape, Lsn floor,
-                   const std::string& where = "true") {
+                   const std::string& where = "true", bool binary = false) {
     sink::Chunk chunk;
+    chunk.binary = binary;
     chunk.job = id;
     chunk.restarts = job(id).restarts;
     chunk.table = shape;
@@ -101,7 +102,11 @@ struct HistoryWorld : World {
     }
     const std::string rest =
         " FROM src." + quote_identifier(shape->name) + " WHERE " + where + " ORDER BY " + keys;
-    chunk.copy = db().copy("SELECT " + columns + rest);
+    chunk.copy = db().copy("SELECT " + columns + rest, binary ? " (FORMAT binary)" : "");
+    if (binary) {
+      constexpr size_t kHead = 19, kEnd = 2;
+      chunk.copy = chunk.copy.substr(kHead, chunk.copy.size() - kHead - kEnd);
+    }
     const Table found = db().run("SELECT " + keys + rest);
     chunk.rows = found.size();
     if (!found.empty()) {

@@ -49,8 +49,8 @@ Table Db::run(const std::string& sql) {
   return table;
 }
 
-std::string Db::copy(const std::string& query) {
-  PQclear(PQexec(conn_, ("COPY (" + query + ") TO STDOUT").c_str()));
+std::string Db::copy(const std::string& query, const std::string& options) {
+  PQclear(PQexec(conn_, ("COPY (" + query + ") TO STDOUT" + options).c_str()));
   std::string out;
   char* piece = nullptr;
   while (true) {

@@ -31,7 +31,7 @@ class Db {
   Table run(const std::string& sql);
   std::string one(const std::string& sql) { return run(sql).at(0).at(0); }
   // What COPY (query) TO STDOUT sends.
-  std::string copy(const std::string& query);
+  std::string copy(const std::string& query, const std::string& options = "");
   // All rows of a table but the version column, in the order of their text.
   Table rows(const std::string& table);
 

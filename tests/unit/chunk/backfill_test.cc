@@ -51,6 +51,23 @@ struct Bench {
 
 }  // namespace
 
+TEST_CASE(
+    "Backfill: chunks are binary when the target takes them, and text again when it does not") {
+  for (const bool refused : {false, true}) {
+    CAPTURE(refused);
+    Bench bench({{"a", 50'000}});
+    bench.target.box.binary = true;
+    REQUIRE(bench.attach());
+    REQUIRE(bench.turn_until([&] { return bench.target.box.binary_rows > 0; }));
+    const uint64_t before = bench.target.box.binary_rows;
+    if (refused) bench.target.box.write_fails = Error(ErrorCode::negative, "as text, please");
+    REQUIRE(bench.turn_until([&] { return bench.all_done(); }));
+    CHECK(bench.target.box.copied.size() == 50'000);
+    CHECK(bench.target.box.copied.count("public.a 50000") == 1);
+    CHECK((bench.target.box.binary_rows == before) == refused);
+  }
+}
+
 TEST_CASE("Backfill: copies every row of every table once, and lets go of tombstones") {
   Bench bench({{"a", 5000}, {"b", 1}, {"c", 0}});
   REQUIRE(bench.attach());

@@ -93,6 +93,7 @@ class FakeSource final : public chunk::JobSource {
       if (!piece.first_key) piece.first_key = sink::KeyText{text};
       piece.last_key = sink::KeyText{text};
       piece.copy += text + "\n";
+      piece.binary = limits.binary;
       ++piece.rows;
     }
     piece.end = piece.rows < limits.rows;
@@ -134,6 +135,8 @@ class FakeBox final : public sink::HistoryBox {
   std::set<std::string> watched;
   std::optional<Error> write_fails;  // once
   bool lose_reply = false;           // the next chunk is written, its answer is lost
+  bool binary = false;               // what takes_binary() says
+  uint64_t binary_rows = 0;          // that were written
 
   Result<std::optional<std::vector<sink::CopyJob>>> jobs() override { return kept; }
   Result<int64_t> add_job(const sink::CopyJob& job) override {
@@ -176,6 +179,7 @@ class FakeBox final : public sink::HistoryBox {
       copied.insert(job.table + " " + std::string(text.substr(0, text.find('\n'))));
       text.remove_prefix(text.find('\n') + 1);
     }
+    if (chunk.binary) binary_rows += chunk.rows;
     job.rows_done += chunk.rows;
     if (chunk.last_key) job.done_to = chunk.last_key;
     if (chunk.last) {
@@ -185,6 +189,7 @@ class FakeBox final : public sink::HistoryBox {
     if (std::exchange(lose_reply, false)) return fail(ErrorCode::retryable, "no reply");
     return true;
   }
+  bool takes_binary() const override { return binary; }
 };
 
 // FakeTarget with a box.
