@@ -24,7 +24,8 @@ struct SupervisorOptions {
   std::optional<CaptureOptions> capture;
   std::optional<ApplyOptions> apply;  // needs a target
   std::optional<MonitorOptions> monitor;
-  Millis stop_grace{3000};
+  // Of the 5 s that a stop may take: a busy machine needs some for all that comes after.
+  Millis stop_grace{2000};
 };
 
 // Returns when stopped or when every goal is reached. Errors: the first that ended a stage.
