@@ -45,7 +45,7 @@ def tpcb(world):
 def test_no_false_alarm_under_load(world):
     """A row counts as equal only when it rested; one that never does is unresolved, and never a difference."""
     relay = tpcb(world)
-    load = Pgbench(world.source, seconds=600, rate=300, script=small_tpcb(ACCOUNTS))
+    load = Pgbench(world.source, seconds=600 + 60 * RUNS, rate=300, script=small_tpcb(ACCOUNTS))
     try:
         changed = 0
         for run in range(RUNS):
