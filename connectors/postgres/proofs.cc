@@ -150,12 +150,13 @@ Result<std::vector<Proof>> Proofs::latest(int days) {
               {options_.pipeline, std::to_string(days)});
 }
 
-Result<std::map<std::string, TimeMicros>> Proofs::begun(const std::string& who) {
+Result<std::map<std::string, TimeMicros>> Proofs::begun(const std::string& who, bool equal) {
   TRY_ASSIGN(Connection* const target, connection());
   const Reply reply = target->run(
       "SELECT subject, round(extract(epoch FROM max(started_at)) * 1000000)::int8 FROM "
-      "millrace.proof WHERE pipeline = $1::text AND who = $2::text GROUP BY subject",
-      {options_.pipeline, as_text(who)});
+      "millrace.proof WHERE pipeline = $1::text AND who = $2::text AND (NOT $3::bool OR verdict = "
+      "'equal') GROUP BY subject",
+      {options_.pipeline, as_text(who), equal ? "t" : "f"});
   if (!reply.ok()) return fail(proof_error(*target, reply, "reading the proofs"));
   std::map<std::string, TimeMicros> out;
   for (int row = 0; row < reply.rows(); ++row) {

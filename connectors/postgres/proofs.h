@@ -31,8 +31,9 @@ class Proofs {
   Result<int64_t> newest();
   // The last of each subject and kind that is younger than `days`, by name; of whole tables.
   Result<std::vector<Proof>> latest(int days);
-  // By subject: when the last proof that `who` asked for was begun.
-  Result<std::map<std::string, TimeMicros>> begun(const std::string& who);
+  // By subject: when the last proof that `who` asked for was begun; `equal`: that found no
+  // difference.
+  Result<std::map<std::string, TimeMicros>> begun(const std::string& who, bool equal = false);
 
  private:
   Result<Connection*> connection();

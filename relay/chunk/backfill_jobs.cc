@@ -19,8 +19,8 @@ Error rows_nobody_copied(const std::string& tables) {
                "the target has rows that nobody copied, in " + tables +
                    ", and the source's rows are to be copied there",
                "empty these tables; or set backfill.on_existing: keep, which keeps the rows that "
-               "are there and copies those that are not; or backfill.on_start: off, when the "
-               "target was filled by hand");
+               "are there and copies those that are not, or verify, which compares the tables after "
+               "that; or backfill.on_start: off, when the target was filled by hand");
 }
 
 }  // namespace

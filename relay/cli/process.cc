@@ -45,6 +45,8 @@ Process::Process(const Context& context, std::stop_token stop)
       stop_(std::move(stop)),
       board_(config_.pipeline, role_name(context.role)) {}
 
+Process::~Process() = default;
+
 bool Process::exits_on_stop() const {
   return context_.until_caught_up || config_.on_stop == config::OnStop::exit;
 }
@@ -82,13 +84,18 @@ Status Process::run() {
     logging::info("running", {{"pipeline", config_.pipeline},
                               {"role", role_name(context_.role)},
                               {"log", log_->describe()}});
-    std::optional<VerifySchedule> schedule;
-    if (applies() && !context_.until_caught_up) {
-      schedule.emplace(config_, shared_, board_, stop_);
+    const bool proves =
+        !context_.until_caught_up || config_.backfill.on_existing == config::OnExisting::verify;
+    if (applies() && proves) {
+      schedule_ = std::make_unique<VerifySchedule>(config_, shared_, board_, stop_,
+                                                   context_.until_caught_up);
     }
     auto ended = pipeline::supervise(*log_, target_.get(), system_clock(), supervisor_options(),
                                      shared_, board_, stop_);
-    schedule.reset();
+    const auto schedule = std::exchange(schedule_, nullptr);
+    if (ended && context_.until_caught_up && schedule) {
+      if (const auto existing = schedule->existing()) return fail(*existing);
+    }
     if (ended) logging::info("stopped", {{"pipeline", config_.pipeline}});
     if (ended || !may_rebuild_log(ended.error())) return ended;
     TRY(put_log_aside(ended.error()));

@@ -22,9 +22,12 @@
 
 namespace millrace::cli {
 
+class VerifySchedule;
+
 class Process {
  public:
   Process(const Context& context, std::stop_token stop);
+  ~Process();
 
   // Returns after a clean stop or at the goal. Errors: what ended it.
   Status run();
@@ -66,6 +69,7 @@ class Process {
   std::unique_ptr<log::Log> log_;
   std::unique_ptr<sink::Target> target_;
   std::unique_ptr<chunk::Backfill> backfill_;
+  std::unique_ptr<VerifySchedule> schedule_;
   std::unique_ptr<admin::Server> admin_;
   std::vector<source::TableName> carried_;  // the tables that the stream carries
   std::string applied_from_;  // the source cluster's system identifier, as the target has it

@@ -6,6 +6,7 @@
 #include "relay/base/failpoint.h"
 #include "relay/base/logging.h"
 #include "relay/cli/process.h"
+#include "relay/cli/verify_schedule.h"
 
 namespace millrace::cli {
 namespace {
@@ -124,6 +125,9 @@ pipeline::ApplyOptions Process::apply_options() {
   options.parked_max = config_.target.max_parked;
   options.goal = goal_;
   options.backfill = backfill_.get();
+  if (schedule_ && context_.until_caught_up) {
+    options.may_end = [this] { return schedule_->may_end(); };
+  }
   options.on_applied = [this](const sink::Applied& applied, const Manifest& manifest) {
     MILLRACE_FAILPOINT_HERE(apply_checkpoint);
     put_or_warn(*apply_store_, entry_of(checkpoint::Kind::applied, config_.pipeline,

@@ -21,27 +21,52 @@ constexpr Millis kLookEvery{500};
 constexpr Millis kShowEvery{10'000};  // proofs of other processes
 constexpr Millis kAgainMost{30'000};  // after a failure, or while tables are copied
 constexpr int kShownDays = 400;
+constexpr const char* kExisting = "rows when the copies have ended";
+constexpr Millis kNever = std::chrono::hours(24 * 365 * 100);
+
+std::string who_of(const std::string& name) { return "schedule: " + name; }
 
 TimeMicros later(TimeMicros at, Millis wait) { return TimeMicros{at.value + wait.count() * 1000}; }
 
 TimeMicros now() { return system_clock().wall(); }
 
+void tell(const std::string& entry, const VerifyResult& result) {
+  if (result.outcome == VerifyOutcome::different) {
+    logging::warn("source and target differ", {{"entry", entry}, {"what", result.summary}});
+  } else if (result.outcome == VerifyOutcome::undecided) {
+    logging::warn("not all could be proven", {{"entry", entry}, {"what", result.summary}});
+  } else if (!result.subjects.empty()) {
+    logging::info("proven equal", {{"entry", entry}});
+  }
+}
+
 }  // namespace
 
 VerifySchedule::VerifySchedule(const config::Config& config, const pipeline::Shared& shared,
-                               pipeline::StatusBoard& board, std::stop_token stop)
+                               pipeline::StatusBoard& board, std::stop_token stop,
+                               bool until_caught_up)
     : config_(config),
       shared_(shared),
       board_(board),
       proofs_(target_options(config, nullptr)),
-      entries_(entries_of(config)),
+      until_caught_up_(until_caught_up),
+      entries_(entries_of(config, until_caught_up)),
       thread_([this](const std::stop_token& own) { run(own); }),
       on_stop_(std::move(stop), [this] { thread_.request_stop(); }) {}
 
-std::vector<VerifySchedule::Entry> VerifySchedule::entries_of(const config::Config& config) {
+std::vector<VerifySchedule::Entry> VerifySchedule::entries_of(const config::Config& config,
+                                                              bool until_caught_up) {
   std::vector<Entry> out;
   for (const config::ScheduledProof& what : config.verify.schedule) {
-    out.push_back({what, "schedule: " + to_string(what), false, {}, {}});
+    if (until_caught_up) break;
+    const std::string name = to_string(what);
+    out.push_back({what, name, who_of(name), false, false, {}, {}});
+  }
+  if (config.backfill.on_existing == config::OnExisting::verify) {
+    config::ScheduledProof what;
+    what.kind = ProofKind::rows;
+    what.every = kNever;
+    out.push_back({what, kExisting, who_of(kExisting), true, false, {}, {}});
   }
   return out;
 }
@@ -58,13 +83,14 @@ void VerifySchedule::run(const std::stop_token& stop) {
         show_at = system_clock().now() + kShowEvery;
       }
       if (Entry* const entry = next_due()) {
-        show("running", to_string(entry->what));
+        show("running", entry->name);
         const auto proven = prove(*entry, stop);
         if (stop.stop_requested()) return;
         status_.why = proven ? "" : proven.error().describe();
+        if (entry->once) end_once(proven);
         if (!proven) {
           logging::warn("a scheduled proof could not be made",
-                        {{"entry", to_string(entry->what)}, {"error", status_.why}});
+                        {{"entry", entry->name}, {"error", status_.why}});
           entry->due = later(now(), std::min(entry->what.every, kAgainMost));
         }
         show_proofs();
@@ -80,10 +106,20 @@ void VerifySchedule::run(const std::stop_token& stop) {
 VerifySchedule::Entry* VerifySchedule::next_due() {
   Entry* next = nullptr;
   for (Entry& entry : entries_) {
-    if (entry.due > now()) continue;
+    if (!may_begin(entry) || entry.due > now()) continue;
     if (next == nullptr || entry.due < next->due) next = &entry;
   }
   return next;
+}
+
+// Tables may be added, and copied, later.
+bool VerifySchedule::may_begin(Entry& entry) const {
+  if (!entry.once) return true;
+  if (until_caught_up_ ? copies_have_ended_.load() : board_.snapshot().backfill.state == "done") {
+    return true;
+  }
+  entry.due = TimeMicros{};
+  return false;
 }
 
 VerifyArguments VerifySchedule::arguments(const Entry& entry, TimeMicros at) const {
@@ -109,21 +145,27 @@ VerifyArguments VerifySchedule::arguments(const Entry& entry, TimeMicros at) con
 
 Status VerifySchedule::prove(Entry& entry, const std::stop_token& stop) {
   if (!entry.known) {
-    TRY_ASSIGN(entry.begun, proofs_.begun(entry.who));
+    TRY_ASSIGN(entry.begun, proofs_.begun(entry.who, entry.once));
     entry.known = true;
   }
   const TimeMicros began = now();
   TRY_ASSIGN(const VerifyResult result, run_verify(config_, arguments(entry, began), stop));
-  const std::string what = to_string(entry.what);
-  if (result.outcome == VerifyOutcome::different) {
-    logging::warn("source and target differ", {{"entry", what}, {"what", result.summary}});
-  } else if (result.outcome == VerifyOutcome::undecided) {
-    logging::warn("not all could be proven", {{"entry", what}, {"what", result.summary}});
-  } else if (!result.subjects.empty()) {
-    logging::info("proven equal", {{"entry", what}});
-  }
+  tell(entry.name, result);
   plan_next(entry, result, began);
+  if (entry.once && result.outcome == VerifyOutcome::different) {
+    existing_ =
+        Error(ErrorCode::negative, "rows that were there are not the source's: " + result.summary,
+              "`millrace verify --report FILE` lists them, and `millrace repair --report "
+              "FILE` brings them over again");
+  }
   return {};
+}
+
+// What may pass is tried again.
+void VerifySchedule::end_once(const Status& proven) {
+  if (!proven && proven.error().code() == ErrorCode::retryable) return;
+  if (!proven) existing_ = proven.error();
+  existing_proven_ = true;
 }
 
 void VerifySchedule::plan_next(Entry& entry, const VerifyResult& result, TimeMicros began) {
@@ -165,6 +207,13 @@ void VerifySchedule::show(std::string state, std::string entry) {
   status_.state = std::move(state);
   status_.entry = std::move(entry);
   board_.verify(status_);
+}
+
+bool VerifySchedule::may_end() {
+  copies_have_ended_ = true;
+  const bool waits =
+      std::any_of(entries_.begin(), entries_.end(), [](const Entry& entry) { return entry.once; });
+  return !waits || existing_proven_;
 }
 
 }  // namespace millrace::cli

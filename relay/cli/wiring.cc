@@ -228,9 +228,9 @@ std::unique_ptr<chunk::Backfill> make_backfill(const config::Config& config,
   // Without the source nothing can be added: it is asked for its tables at the next start.
   options.on_start = config.backfill.on_start && selected != nullptr;
   if (selected != nullptr) options.tables = selected->schemas();
-  options.on_existing = config.backfill.on_existing == config::OnExisting::keep
-                            ? chunk::OnExisting::keep
-                            : chunk::OnExisting::fail;
+  options.on_existing = config.backfill.on_existing == config::OnExisting::fail
+                            ? chunk::OnExisting::fail
+                            : chunk::OnExisting::keep;
   options.parallel = static_cast<size_t>(config.backfill.parallel);
   options.chunk_time = config.backfill.chunk_time;
   options.memory = config.memory / 8;

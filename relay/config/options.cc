@@ -92,7 +92,6 @@ constexpr std::array<string_view, 3> kOnExisting{"fail", "keep", "verify"};
 constexpr std::array<string_view, 4> kLevel{"debug", "info", "warn", "error"};
 constexpr std::array<string_view, 2> kLogFormat{"text", "json"};
 
-constexpr std::array<string_view, 1> kNoVerify{"verify"};
 constexpr std::array<string_view, 1> kNoDebezium{"debezium_json"};
 constexpr std::array<string_view, 1> kNoTransactions{"exactly_once"};
 constexpr std::array<string_view, 1> kNoSideTable{"side_table"};
@@ -236,9 +235,9 @@ std::vector<Option> backfill_options() {
        "Copy the rows that are already in the source: of every table when the pipeline begins, and "
        "of tables that are added to `tables` later."},
       {"backfill.on_existing", "fail", false, choice<&C::backfill, &B::on_existing>(kOnExisting),
-       "When such a table has rows in the target that nobody copied: refuse, or keep them and copy "
-       "what is missing.",
-       kNoVerify},
+       "When such a table has rows in the target that nobody copied: refuse; keep them and copy "
+       "what "
+       "is missing; or that, and verify each table once when the copies have ended."},
       {"backfill.parallel", "2", false, count<&C::backfill, &B::parallel>(1, 16),
        "How many tables are read at a time."},
       {"backfill.chunk_time", "500ms", false,

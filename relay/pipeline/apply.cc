@@ -102,7 +102,8 @@ Status Apply::attempt(std::stop_token stop) {
 bool Apply::goal_reached() const {
   const Lsn applied = applied_.watermark.end_lsn;
   return options_.goal && applied >= *options_.goal &&
-         (options_.backfill == nullptr || options_.backfill->settled(applied));
+         (options_.backfill == nullptr || options_.backfill->settled(applied)) &&
+         (!options_.may_end || options_.may_end());
 }
 
 Status Apply::begin_backfill(std::stop_token stop) {

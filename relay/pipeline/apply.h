@@ -52,8 +52,9 @@ struct ApplyOptions {
   bool exit_on_stop = false;   // bad data ends run() with its error
   bool after_capture = false;  // apply nothing before this process has held the slot
   bool park = false;  // a row that the target rejects is parked; else it stops the pipeline
-  uint64_t parked_max = 10'000;  // more of them stop it too
-  std::optional<Lsn> goal;       // run() returns once the applied watermark has reached it
+  uint64_t parked_max = 10'000;   // more of them stop it too
+  std::optional<Lsn> goal;        // run() returns once the applied watermark has reached it
+  std::function<bool()> may_end;  // asked at the goal; empty: yes
   Millis stopped_retry{3000};
   Millis applier_wait{30'000};          // for a target that another instance applies to
   chunk::Backfill* backfill = nullptr;  // borrowed; has its turns between two transactions

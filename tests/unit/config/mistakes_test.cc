@@ -123,7 +123,6 @@ TEST_CASE("parse: what is promised and not built is refused by name") {
       {"log: {format: debezium_json}", "log.format: debezium_json is not built yet"},
       {"log: {delivery: exactly_once}", "log.delivery: exactly_once is not built yet"},
       {"apply: {shards: 2}", "apply.shards: more than 1 is not built yet"},
-      {"backfill: {on_existing: verify}", "backfill.on_existing: verify is not built yet"},
       {"outbox: [{via: message}]", "outbox is not built yet"},
   };
   for (const auto& [text, mistake] : cases) {
