@@ -63,6 +63,7 @@ Result<std::optional<std::vector<bool>>> taken_in_range(Connection& connection,
   texts.push_back(std::to_string(chunk.rows + 1));
   texts.push_back(std::to_string(kTombstonesMax + 1));
   std::vector<const char*> params;
+  params.reserve(texts.size());
   for (const std::string& text : texts) params.push_back(text.c_str());
   const Reply reply = connection.run_prepared(look.sql, params);
   if (!reply.ok()) return fail(to_error(connection, reply, "looking for rows that stand"));

@@ -98,7 +98,7 @@ Status ChunkWriter::write_rows(Table& table, const Chunk& chunk, bool replace) {
   TRY(parse(table, chunk));
   parks_ = chunk.park != nullptr ? &chunk : nullptr;
   replace_ = replace;
-  const Status written = run(table, replace ? table.chunks->replace : table.chunks->keep);
+  Status written = run(table, replace ? table.chunks->replace : table.chunks->keep);
   parks_ = nullptr;  // a row that is to be removed, and is not let go, is no letter
   return written;
 }

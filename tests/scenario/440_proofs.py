@@ -2,6 +2,8 @@
 import json
 import time
 
+import pytest
+
 from support.children import wait_until
 from support.world import stream_of
 
@@ -63,14 +65,18 @@ def test_ranges_and_their_history(world):
 
 
 def test_an_idle_stream_answers_at_once(world):
-    """A message with our prefix moves it; the rule for all else, at most one empty manifest a second, would take 30 s."""
+    """A message with our prefix moves it; the rule for all else is at most one empty manifest a second."""
     relay = stream_of(world, ["public.t"], "create table t (id int primary key)")
+    if int(world.source.one("show server_version_num")) < 140000:
+        pytest.skip("pgoutput of Postgres 13 does not send messages: each look takes about a second there")
     relay.start(ready=True)
-    began = time.monotonic()
-    for _ in range(30):
+    took = []
+    for _ in range(15):
+        began = time.monotonic()
         end = world.source.one("select pg_logical_emit_message(true, 'millrace', 'here')")
-        wait_until(lambda: world.target.one(f"select end_lsn >= '{end}' from millrace.applied"), 10, "the target has it", 0.01)
-    assert time.monotonic() - began < 25
+        wait_until(lambda: world.target.one(f"select end_lsn >= '{end}' from millrace.applied"), 30, "the target has it", 0.01)
+        took.append(time.monotonic() - began)
+    assert sorted(took)[4] < 0.5, took  # the quick ones: others may have the processor for a while
 
 
 def test_drift_of_columns_that_came_later(world):

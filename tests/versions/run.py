@@ -18,7 +18,7 @@ sys.path.insert(0, str(TESTS))
 from support.relay import binary  # noqa: E402
 from support.versions import KAFKA, POSTGRES, binaries  # noqa: E402
 
-COMMON = ["010", "020", "040", "050", "060"]
+COMMON = ["010", "020", "040", "050", "060", "440", "450"]
 SOURCE = COMMON + ["030", "150"]
 STREAMING = ["390"]  # Postgres 14 and later; without what only costs time here
 NOT_HERE = "not half_a_gigabyte and not killed"
