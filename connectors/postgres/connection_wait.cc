@@ -80,6 +80,7 @@ void Connection::await(bool sent) {
       looked_lost_ = 0;
       continue;
     }
+    if (options_.stop.stop_requested() && !interrupted_) interrupt();
     if (interrupted_ && !interrupted) interrupted = std::chrono::steady_clock::now();
     if (interrupted && since(*interrupted) > kInterruptGrace) {
       return give_up("the target did not answer when it was told to stop");

@@ -111,10 +111,12 @@ Result<std::vector<Proof>> Proofs::read(const std::string& sql,
                                         const std::vector<std::string>& texts) {
   TRY_ASSIGN(Connection* const target, connection());
   std::vector<const char*> params;
+  params.reserve(texts.size());
   for (const std::string& text : texts) params.push_back(text.c_str());
   const Reply reply = target->run(sql, Params(params));
   if (!reply.ok()) return fail(proof_error(*target, reply, "reading the proofs"));
   std::vector<Proof> out;
+  out.reserve(static_cast<size_t>(reply.rows()));
   for (int row = 0; row < reply.rows(); ++row) out.push_back(read_proof(reply, row));
   return out;
 }

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <memory>
+#include <stop_token>
 #include <string>
 #include <vector>
 
@@ -31,6 +32,8 @@ struct Options {
   Millis network_timeout{60000};
   Millis lock_timeout{30000};   // 0: wait for ever
   Millis statement_timeout{0};  // 0: none
+  // Ends waiting for an answer, as an interrupt does; connecting takes its time all the same.
+  std::stop_token stop;
 };
 
 // Does not connect: the first call that needs the target does.

@@ -87,12 +87,13 @@ class VerifyCommand {
     TRY(catalog.connect());
     TRY_ASSIGN(selected_, select_tables(catalog, config_));
     TRY(choose_tables());
-    TRY_ASSIGN(target_, make_target(config_, &selected_));
+    postgres::Options target = target_options(config_, &selected_);
+    if (arguments_.beside_stream) target = impatient(std::move(target), stop_);
+    TRY_ASSIGN(target_, postgres::make_target(target));
     TRY_ASSIGN(const auto applied, applied_of(config_, catalog, *target_));
     head_.config_hash = config_hash();
     head_.timeline = applied.watermark.timeline;
     source_ = std::make_unique<source::VerifySession>(options);
-    postgres::Options target = target_options(config_, &selected_);
     target.application_name += " verify";
     proofs_ = std::make_unique<postgres::Proofs>(target);
     target_session_ = std::make_unique<postgres::VerifySession>(std::move(target));

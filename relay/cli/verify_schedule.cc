@@ -48,11 +48,13 @@ VerifySchedule::VerifySchedule(const config::Config& config, const pipeline::Sha
     : config_(config),
       shared_(shared),
       board_(board),
-      proofs_(target_options(config, nullptr)),
+      proofs_(impatient(target_options(config, nullptr), own_stop_.get_token())),
       until_caught_up_(until_caught_up),
       entries_(entries_of(config, until_caught_up)),
-      thread_([this](const std::stop_token& own) { run(own); }),
-      on_stop_(std::move(stop), [this] { thread_.request_stop(); }) {}
+      on_stop_(std::move(stop), [this] { own_stop_.request_stop(); }),
+      thread_([this] { run(); }) {}
+
+VerifySchedule::~VerifySchedule() { own_stop_.request_stop(); }
 
 std::vector<VerifySchedule::Entry> VerifySchedule::entries_of(const config::Config& config,
                                                               bool until_caught_up) {
@@ -71,7 +73,8 @@ std::vector<VerifySchedule::Entry> VerifySchedule::entries_of(const config::Conf
   return out;
 }
 
-void VerifySchedule::run(const std::stop_token& stop) {
+void VerifySchedule::run() {
+  const std::stop_token stop = own_stop_.get_token();
   name_this_thread("verify");
   SteadyTime show_at{};
   show(entries_.empty() ? "none" : "waiting", "");

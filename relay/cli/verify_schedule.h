@@ -36,6 +36,7 @@ class VerifySchedule {
   // Works until `stop`, or its own end. All references outlive it.
   VerifySchedule(const config::Config& config, const pipeline::Shared& shared,
                  pipeline::StatusBoard& board, std::stop_token stop, bool until_caught_up);
+  ~VerifySchedule();
 
   // For a process that ends when it has caught up; what it proves is `on_existing` alone. The
   // applier is at its goal and its copies have ended: is what they were to be compared for known?
@@ -56,7 +57,7 @@ class VerifySchedule {
     TimeMicros due;
   };
 
-  void run(const std::stop_token& stop);
+  void run();
   Status prove(Entry& entry, const std::stop_token& stop);
   void plan_next(Entry& entry, const VerifyResult& result, TimeMicros began);
   VerifyArguments arguments(const Entry& entry, TimeMicros now) const;
@@ -68,6 +69,7 @@ class VerifySchedule {
   void show_proofs();
   void show(std::string state, std::string entry);
 
+  std::stop_source own_stop_;
   const config::Config& config_;
   const pipeline::Shared& shared_;
   pipeline::StatusBoard& board_;
@@ -80,8 +82,8 @@ class VerifySchedule {
   pipeline::VerifyStatus status_;
   std::string history_error_;  // said once
   int64_t newest_ = -1;        // of the proofs that are shown
-  std::jthread thread_;        // before what ends it
   std::stop_callback<std::function<void()>> on_stop_;
+  std::jthread thread_;  // last: ends before what it uses
 };
 
 }  // namespace millrace::cli

@@ -190,6 +190,12 @@ postgres::Options target_options(const config::Config& config, const SelectedTab
   return options;
 }
 
+postgres::Options impatient(postgres::Options options, std::stop_token stop) {
+  options.connect_timeout = Millis(2000);
+  options.stop = std::move(stop);
+  return options;
+}
+
 Result<std::unique_ptr<sink::Target>> make_target(const config::Config& config,
                                                   const SelectedTables* selected) {
   return postgres::make_target(target_options(config, selected));

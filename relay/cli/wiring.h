@@ -52,6 +52,8 @@ Result<SelectedTables> select_tables(source::Catalog& catalog, const config::Con
 // How each selected table lands; without `selected` those of exact entries.
 std::vector<sink::TableMapping> mappings(const config::Config& config,
                                          const SelectedTables* selected);
+// For a session beside the stream: a stop does not wait long for a target that does not answer.
+postgres::Options impatient(postgres::Options options, std::stop_token stop);
 postgres::Options target_options(const config::Config& config, const SelectedTables* selected);
 
 // Mappings of exact entries and, where `selected` is given, of the tables that patterns matched.
