@@ -13,6 +13,7 @@ namespace millrace::log {
 namespace {
 
 constexpr LogOffset kLastOffset = std::numeric_limits<LogOffset>::max();
+constexpr Millis kObserverLook{250};  // each opens the folder anew
 
 std::string_view view(const rocksdb::Slice& slice) { return {slice.data(), slice.size()}; }
 
@@ -158,7 +159,7 @@ void Store::wait_for_control(LogOffset offset, Millis wait, const std::atomic<bo
     const auto left = until - std::chrono::steady_clock::now();
     if (reached() || left <= Millis(0)) return;
     std::unique_lock lock(tail_mutex_);
-    tail_.wait_for(lock, std::min<SteadyTime::duration>(left, Millis(50)),
+    tail_.wait_for(lock, std::min<SteadyTime::duration>(left, kObserverLook),
                    [&] { return stop.load(); });
   }
 }
@@ -170,9 +171,11 @@ void Store::wake_waiting() {
 
 Status Store::refresh() {
   if (!options_.observer) return {};
+  {
+    const std::unique_lock lock(db_mutex_);
+    TRY(open_db());
+  }
   const std::shared_lock lock(db_mutex_);
-  const rocksdb::Status status = db_->TryCatchUpWithPrimary();
-  if (!status.ok()) return fail(error(status, "catch up with its owner"));
   return load_topics();
 }
 

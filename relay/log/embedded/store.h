@@ -110,7 +110,6 @@ class Store {
   Result<std::optional<HeldBlock>> search_block(const Topic& topic, LogOffset offset);
 
   EmbeddedOptions options_;
-  std::string observer_folder_;
   std::shared_mutex db_mutex_;  // exclusive: db_ is being opened anew
   std::unique_ptr<rocksdb::DB> db_;
   std::mutex mutex_;  // topics_, husks_

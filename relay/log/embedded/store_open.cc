@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <limits>
+#include <thread>
 #include <utility>
 
 #include <fmt/format.h>
@@ -9,7 +10,6 @@
 #include <rocksdb/db.h>
 #include <rocksdb/options.h>
 #include <rocksdb/table.h>
-#include <unistd.h>
 
 #include "relay/base/disk.h"
 #include "relay/base/logging.h"
@@ -56,6 +56,20 @@ rocksdb::Options rocksdb_options(const EmbeddedOptions& options) {
   table.block_cache = rocksdb::NewLRUCache(1 << 20, 0);
   out.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
   return out;
+}
+
+// Not as a secondary instance: RocksDB 7.8's reads blobs through a name that it has freed, and
+// dies. A file that the manifest names may be gone before it is opened: the owner works on.
+rocksdb::Status open_as_observer(const rocksdb::Options& options, const std::string& path,
+                                 rocksdb::DB** db) {
+  constexpr int kAttempts = 10;
+  rocksdb::Status status;
+  for (int attempt = 0; attempt < kAttempts; ++attempt) {
+    if (attempt > 0) std::this_thread::sleep_for(Millis(20));
+    status = rocksdb::DB::OpenForReadOnly(options, path, db);
+    if (status.ok()) break;
+  }
+  return status;
 }
 
 rocksdb::ReadOptions read_options() {
@@ -105,10 +119,6 @@ Store::~Store() {
                     {{"path", options_.path}, {"error", status.ToString()}});
     }
   }
-  if (!observer_folder_.empty()) {
-    std::error_code ignored;
-    std::filesystem::remove_all(observer_folder_, ignored);
-  }
 }
 
 Status Store::open_db() {
@@ -116,15 +126,8 @@ Status Store::open_db() {
   rocksdb::DB* db = nullptr;
   rocksdb::Status status;
   if (options_.observer) {
-    std::error_code failure;
-    auto folder = std::filesystem::temp_directory_path(failure);
-    std::string name = (folder / "millrace-observer.XXXXXX").string();
-    if (failure || mkdtemp(name.data()) == nullptr) {
-      return fail(ErrorCode::retryable, "no temporary folder for reading the embedded log",
-                  "set TMPDIR");
-    }
-    observer_folder_ = name;
-    status = rocksdb::DB::OpenAsSecondary(options, options_.path, observer_folder_, &db);
+    status = open_as_observer(options, options_.path, &db);
+    if (!status.ok() && db_) return fail(error(status, "read what its owner has written"));
   } else {
     std::error_code failure;
     std::filesystem::create_directories(options_.path, failure);

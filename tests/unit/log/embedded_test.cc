@@ -226,18 +226,19 @@ TEST_CASE("corruption: flipped bytes in a data file are an error that names topi
 
 TEST_CASE("observer: reads beside the owner and sees what it adds; it can not write") {
   TempFolder folder;
-  auto owner = must(open_embedded(options_in(folder)));
+  EmbeddedOptions options = options_in(folder);
+  options.memory_bytes = 4 << 20;  // so that values are in blob files, too
+  auto owner = must(open_embedded(options));
   auto producer = must(owner->producer());
-  const OffsetRange first = write_group(*producer, 1, "t", 100, 100);
+  const OffsetRange first = write_group(*producer, 1, "t", 5000, 1000);
   append_control(*producer, "one");
 
-  EmbeddedOptions options = options_in(folder);
   options.observer = true;
   auto log = must(open_embedded(options));
   auto reader = must(log->reader());
   must(reader->seek_control(0));
   CHECK(must(reader->next_control(Millis(60'000)))->value == "one");
-  CHECK(read(*reader, first).records.size() == 100);
+  CHECK(read(*reader, first).records.size() == 5000);
   CHECK(!must(reader->next_control(Millis(10))));
 
   const OffsetRange second = write_group(*producer, 2, "later", 5000, 1000);
