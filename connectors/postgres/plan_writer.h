@@ -55,6 +55,11 @@ class PlanWriter {
   void forget();
   // What is known of the target's tables is read anew by the next transaction.
   void forget_later() { forget_next_ = true; }
+  // Of a target table, as quote_table() names it: parents have smaller ones.
+  Result<size_t> rank(const std::string& table) {
+    TRY(load_ranks());
+    return rank_of(table);
+  }
 
  private:
   friend class ChunkWriter;  // rows of history: the same tables, statements and errors

@@ -63,6 +63,13 @@ Result<bool> PostgresTarget::has_rows(const TableSchema& table) {
   return fail(to_error(*connection_, reply, "looking for rows").at("table " + name));
 }
 
+Result<size_t> PostgresTarget::rank(const TableSchema& table) {
+  TRY(connect());
+  const sink::TableMapping* mapping = find_mapping(options_.tables, table);
+  if (mapping == nullptr) return size_t{0};
+  return writer_->rank(quote_table(mapping->target_schema, mapping->target_table));
+}
+
 Status PostgresTarget::load_watch(bool all) {
   if (all) watch_.tables.clear();
   const Reply there = connection_->run("SELECT to_regclass('millrace.progress') IS NOT NULL");

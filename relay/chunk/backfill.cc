@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <limits>
 #include <utility>
 
 #include "relay/base/failpoint.h"
@@ -66,6 +67,7 @@ Status Backfill::reload() {
   next_look_ = clock_.now() + options_.look_every;
   end_readers();
   TRY(watch_open_tables());
+  TRY(rank_tables());
   start_readers();
   return options_.exit_on_stop ? nothing_paused() : Status();
 }
@@ -106,10 +108,31 @@ void Backfill::end_readers() {
   std::erase_if(readers_, is_void);
 }
 
+Status Backfill::rank_tables() {
+  if (!open()) return {};
+  for (const TableSchemaPtr& table : options_.tables) {
+    const std::string name = display_name(*table);
+    if (ranks_.contains(name)) continue;
+    TRY_ASSIGN(ranks_[name], box_->rank(*table));
+  }
+  return {};
+}
+
+size_t Backfill::rank_of(const CopyJob& job) const {
+  const auto at = ranks_.find(job.table);
+  return at == ranks_.end() ? 0 : at->second;
+}
+
+// Parents first: a row whose parent is not there does not fit.
 void Backfill::start_readers() {
+  size_t first = std::numeric_limits<size_t>::max();
+  for (const CopyJob& job : jobs_) {
+    if (job.open()) first = std::min(first, rank_of(job));
+  }
   for (const CopyJob& job : jobs_) {
     if (readers_.size() >= options_.parallel) return;
     if (job.state != JobState::waiting && job.state != JobState::running) continue;
+    if (job.kind != sink::JobKind::keys && rank_of(job) > first) continue;
     const bool has_one = std::any_of(readers_.begin(), readers_.end(), [&job](const auto& reader) {
       return reader->job() == job.id;
     });
@@ -272,6 +295,12 @@ Status Backfill::write(JobReader& reader) {
 
 bool Backfill::open() const {
   return std::any_of(jobs_.begin(), jobs_.end(), [](const CopyJob& job) { return job.open(); });
+}
+
+bool Backfill::running() const {
+  return std::any_of(jobs_.begin(), jobs_.end(), [](const CopyJob& job) {
+    return job.state == JobState::waiting || job.state == JobState::running;
+  });
 }
 
 bool Backfill::settled(Lsn applied) const {

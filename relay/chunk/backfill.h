@@ -12,6 +12,7 @@
 
 #include <deque>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <set>
@@ -70,8 +71,9 @@ class Backfill {
   // Stops reading. What was read and not written is dropped.
   void detach();
 
-  bool chunk_waits();  // turn() would write one at once
-  bool open() const;   // some job is to be carried through
+  bool chunk_waits();    // turn() would write one at once
+  bool open() const;     // some job is to be carried through
+  bool running() const;  // … and needs no hand for it
   // No job is open, and the target is a state of the source when it has applied so much.
   bool settled(Lsn applied) const;
   Progress progress();
@@ -86,6 +88,8 @@ class Backfill {
   Status watch_open_tables();
   void end_readers();
   void start_readers();
+  Status rank_tables();
+  size_t rank_of(const sink::CopyJob& job) const;
   Status start_prepared(JobReader& reader);
   Status stop_failed(JobReader& reader);
   Status hold(int64_t job, const Error& error);
@@ -106,7 +110,8 @@ class Backfill {
   sink::RowPark* park_ = nullptr;
   sink::HistoryBox* box_ = nullptr;  // null: not attached, or the target has none
   Jobs jobs_;
-  bool stale_ = true;  // jobs_ is to be read again
+  std::map<std::string, size_t> ranks_;  // of source tables, by the target's foreign keys
+  bool stale_ = true;                    // jobs_ is to be read again
   SteadyTime next_look_;
   std::optional<std::vector<std::string>> watched_;
   std::vector<std::unique_ptr<JobReader>> readers_;

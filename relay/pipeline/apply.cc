@@ -18,8 +18,6 @@ constexpr Millis kFollowWait{100};
 constexpr Millis kParkedEvery{2000};
 constexpr Millis kTellEvery{5000};  // a hot key parks with every transaction
 constexpr Millis kApplierRetry{200};
-constexpr Millis kChunkWait{5};  // how long a chunk may wait for an idle stream
-constexpr Millis kBackfillTold{500};
 constexpr size_t kManifestsInOneTransaction = 1000;
 constexpr uint64_t kFewRows = 64;  // sharing a transaction saves them little
 
@@ -62,11 +60,16 @@ Status Apply::run(std::stop_token stop) {
   const StageOptions stage{"apply", options_.exit_on_stop, options_.stopped_retry, &clock_};
   return run_stage(stage, board_, backoff_, stop, [&] {
     while (true) {
+      rows_do_not_fit_ = false;
       auto done = attempt(stop);
+      const bool copies = options_.backfill != nullptr && options_.backfill->running();
       if (options_.backfill != nullptr) options_.backfill->detach();
       if (done) return done;
       target_.rollback();
-      if (done.error().code() != ErrorCode::bad_data || !narrow()) return done;
+      if (done.error().code() != ErrorCode::bad_data) return done;
+      if (narrow()) continue;
+      copies_first_ = rows_do_not_fit_ && copies;
+      if (!copies_first_ || !options_.exit_on_stop) return done;
     }
   });
 }
@@ -81,6 +84,7 @@ Status Apply::attempt(std::stop_token stop) {
   TRY(take_target(stop));
   TRY(locate(stop));
   TRY(begin_backfill(stop));
+  if (std::exchange(copies_first_, false)) TRY(copy_while_stopped(stop));
   while (!stop.stop_requested()) {
     if (goal_reached()) return {};
     TRY(follow());
@@ -92,7 +96,10 @@ Status Apply::attempt(std::stop_token stop) {
       }
       continue;
     }
-    TRY(apply_pending());
+    if (auto applied = apply_pending(); !applied) {
+      rows_do_not_fit_ = applied.error().code() == ErrorCode::bad_data;
+      return applied;
+    }
     board_.running("apply");
     backoff_.reset();
   }
@@ -104,33 +111,6 @@ bool Apply::goal_reached() const {
   return options_.goal && applied >= *options_.goal &&
          (options_.backfill == nullptr || options_.backfill->settled(applied)) &&
          (!options_.may_end || options_.may_end());
-}
-
-Status Apply::begin_backfill(std::stop_token stop) {
-  if (options_.backfill == nullptr) return {};
-  TRY(target_.applied());  // chunks stand on what was read last, and an origin was only written
-  stamp_.token = applied_.token;  // of what chunks park
-  stamp_.epoch = applied_.epoch;
-  const bool parks = parking_ && parking_->takes_new();
-  return options_.backfill->attach(target_, applied_.watermark.commit_lsn == Lsn{}, std::move(stop),
-                                   parks ? &*parking_ : nullptr);
-}
-
-Status Apply::give_turn(bool busy) {
-  if (options_.backfill == nullptr) return {};
-  if (parking_) parking_->forget_news();
-  TRY(options_.backfill->turn(busy));
-  if (parking_ && parking_->news().failed > 0) tell_parked();
-  if (clock_.now() < told_backfill_at_ + kBackfillTold) return {};
-  told_backfill_at_ = clock_.now();
-  chunk::Progress now = options_.backfill->progress();
-  board_.backfill({now.state, now.table, now.percent, now.rows_per_s, now.eta_s, now.why});
-  return {};
-}
-
-Millis Apply::idle_wait() const {
-  if (options_.backfill == nullptr || !options_.backfill->open()) return kFollowWait;
-  return options_.backfill->chunk_waits() ? Millis(0) : kChunkWait;
 }
 
 // Another instance may be one that was killed, and whose session the target has not noticed to be

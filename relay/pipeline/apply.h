@@ -102,6 +102,7 @@ class Apply {
   // One chunk at most, of what was there before the stream.
   Status give_turn(bool busy);
   Millis idle_wait() const;
+  Status copy_while_stopped(const std::stop_token& stop);
 
   log::Log& log_;
   sink::Target& target_;
@@ -121,6 +122,8 @@ class Apply {
   uint64_t pending_rows_ = 0;
   Lsn alone_until_;       // groups up to here are applied one by one: one of them does not fit
   LogOffset split_ = -1;  // the manifest whose transactions are applied one by one
+  bool rows_do_not_fit_ = false;  // what ended the last attempt
+  bool copies_first_ = false;     // the next one begins with chunks
   SteadyTime last_commit_;
   SteadyTime::duration last_took_{};  // the last transaction, from reading its rows to its commit
   ChangeBatch batch_;

@@ -69,9 +69,10 @@ Status Capture::start_slot(source::SlotStream& replication, std::stop_token stop
       return fail(std::move(started)
                       .error()
                       .with_code(ErrorCode::refused)
-                      .with_hint("stop the other instance, or end its connection with "
-                                 "`select pg_terminate_backend(active_pid) from "
-                                 "pg_replication_slots`"));
+                      .with_hint("stop the other instance, or end its connection with `select "
+                                 "pg_terminate_backend(active_pid) from pg_replication_slots "
+                                 "where slot_name = '" +
+                                 options_.source.slot + "'`"));
     }
     board_.failing("capture", HealthState::blocked, started.error().describe());
     if (!clock_.sleep_for(stop, kSlotRetry)) return fail(ErrorCode::cancelled, "stopped");

@@ -127,6 +127,8 @@ class HistoryBox {
   virtual Status journal(const std::string& who, const std::string& what) = 0;
   // True when a row stands in the target table of this source table.
   virtual Result<bool> has_rows(const TableSchema& table) = 0;
+  // By the target's foreign keys: a table's parents have smaller ranks.
+  virtual Result<size_t> rank(const TableSchema&) { return size_t{0}; }
 
   // The applier's, between two transactions of the stream.
   // Which tables have an open job: from here on their deletes leave tombstones, and partial updates

@@ -96,3 +96,41 @@ def test_child_of_a_table_outside_the_pipeline(world):
     world.target.execute("insert into p values (7)")
     relay.catch_up()
     world.assert_same("c")
+
+
+SHOP = """
+create table public.customers (id int primary key, name text);
+create table public.orders (id int primary key, customer int not null references customers);
+create table public.items (id int, line int, note text, primary key (id, line), foreign key (id) references orders);
+"""
+SHOP_TABLES = ["public.items", "public.orders", "public.customers"]  # children first, as it happens
+
+
+def filled_shop(world):
+    """A shop with rows, and live changes that name parents which only the copies bring."""
+    world.both(SHOP)
+    world.source.execute("""insert into customers select g, 'c' || g from generate_series(1, 2000) g;
+        insert into orders select g, 1 + g % 2000 from generate_series(1, 4000) g;
+        insert into items select g, l, 'n' from generate_series(1, 4000) g, generate_series(1, 3) l""")
+    relay = world.relay(SHOP_TABLES, config={"backfill": {"on_start": True, "chunk_time": "20ms"}})
+    relay.setup()
+    world.source.execute("""insert into orders select g, g - 4000 from generate_series(4001, 4500) g;
+        insert into items select g, 1, 'live' from generate_series(3900, 4500) g on conflict (id, line) do update set note = 'live'""")
+    return relay
+
+
+def test_rows_that_are_there_already(world):
+    """Parents are copied first, and copies go on while the stream waits for a parent that they bring."""
+    relay = filled_shop(world)
+    relay.start(ready=True)
+    relay.wait_status(lambda s: s["backfill"]["state"] == "done", 90, "the copies end without a hand")
+    world.source.execute("insert into orders values (5000, 1500); delete from items where id = 7")
+    world.wait_same("customers", "orders", "items", timeout_s=90)
+    relay.wait_status(lambda s: s["health"]["state"] in ("ok", "catching_up"), 60, "it is well")
+    assert relay.terminate()[0] == 0
+
+
+def test_rows_that_are_there_already_until_caught_up(world):
+    relay = filled_shop(world)
+    relay.catch_up()
+    world.assert_same("customers", "orders", "items")
