@@ -18,9 +18,9 @@ Error rows_nobody_copied(const std::string& tables) {
   return Error(ErrorCode::refused,
                "the target has rows that nobody copied, in " + tables +
                    ", and the source's rows are to be copied there",
-               "empty these tables; or set backfill.on_existing: keep, which keeps the rows that "
-               "are there and copies those that are not, or verify, which compares the tables after "
-               "that; or backfill.on_start: off, when the target was filled by hand");
+               "empty these tables; or set backfill.on_existing: keep, which keeps these rows and "
+               "copies the others, or verify, which compares the tables after that; or "
+               "backfill.on_start: off, when the target was filled by hand");
 }
 
 }  // namespace
