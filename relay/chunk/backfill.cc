@@ -123,11 +123,13 @@ size_t Backfill::rank_of(const CopyJob& job) const {
   return at == ranks_.end() ? 0 : at->second;
 }
 
-// Parents first: a row whose parent is not there does not fit.
+// Parents first: a row whose parent is not there does not fit. One that is paused is not waited
+// for: it may be no parent at all.
 void Backfill::start_readers() {
   size_t first = std::numeric_limits<size_t>::max();
   for (const CopyJob& job : jobs_) {
-    if (job.open()) first = std::min(first, rank_of(job));
+    const bool goes_on = job.state == JobState::waiting || job.state == JobState::running;
+    if (goes_on) first = std::min(first, rank_of(job));
   }
   for (const CopyJob& job : jobs_) {
     if (readers_.size() >= options_.parallel) return;

@@ -41,9 +41,9 @@ std::pair<std::string, std::string> parts_of(std::string_view url) {
   url.remove_prefix(std::min(kScheme.size(), url.size()));
   url = url.substr(0, url.find('#'));
   const size_t end = std::min(url.find_first_of("/?"), url.size());
-  std::string path(url.substr(end));
-  if (!path.starts_with('/')) path.insert(0, "/");
-  return {std::string(kScheme).append(url.substr(0, end)), path};
+  const std::string_view rest = url.substr(end);
+  return {fmt::format("{}{}", kScheme, url.substr(0, end)),
+          fmt::format("{}{}", rest.starts_with('/') ? "" : "/", rest)};
 }
 
 std::string ask(const HttpCheckOptions& options) {
