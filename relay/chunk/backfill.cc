@@ -17,6 +17,11 @@ namespace {
 
 constexpr uint64_t kMostChunkBytes = 4U << 20;
 
+// It needs no hand for that.
+bool goes_on(const CopyJob& job) {
+  return job.state == JobState::waiting || job.state == JobState::running;
+}
+
 }  // namespace
 
 Backfill::Backfill(Options options, const Clock& clock)
@@ -128,12 +133,11 @@ size_t Backfill::rank_of(const CopyJob& job) const {
 void Backfill::start_readers() {
   size_t first = std::numeric_limits<size_t>::max();
   for (const CopyJob& job : jobs_) {
-    const bool goes_on = job.state == JobState::waiting || job.state == JobState::running;
-    if (goes_on) first = std::min(first, rank_of(job));
+    if (goes_on(job)) first = std::min(first, rank_of(job));
   }
   for (const CopyJob& job : jobs_) {
     if (readers_.size() >= options_.parallel) return;
-    if (job.state != JobState::waiting && job.state != JobState::running) continue;
+    if (!goes_on(job)) continue;
     if (job.kind != sink::JobKind::keys && rank_of(job) > first) continue;
     const bool has_one = std::any_of(readers_.begin(), readers_.end(), [&job](const auto& reader) {
       return reader->job() == job.id;
@@ -299,11 +303,7 @@ bool Backfill::open() const {
   return std::any_of(jobs_.begin(), jobs_.end(), [](const CopyJob& job) { return job.open(); });
 }
 
-bool Backfill::running() const {
-  return std::any_of(jobs_.begin(), jobs_.end(), [](const CopyJob& job) {
-    return job.state == JobState::waiting || job.state == JobState::running;
-  });
-}
+bool Backfill::running() const { return std::any_of(jobs_.begin(), jobs_.end(), goes_on); }
 
 bool Backfill::settled(Lsn applied) const {
   if (box_ == nullptr) return true;

@@ -15,6 +15,7 @@ namespace millrace::pipeline {
 namespace {
 
 constexpr Millis kFollowWait{100};
+constexpr Millis kChunkWait{5};  // how long a chunk may wait for an idle stream
 constexpr Millis kParkedEvery{2000};
 constexpr Millis kTellEvery{5000};  // a hot key parks with every transaction
 constexpr Millis kApplierRetry{200};
@@ -111,6 +112,11 @@ bool Apply::goal_reached() const {
   return options_.goal && applied >= *options_.goal &&
          (options_.backfill == nullptr || options_.backfill->settled(applied)) &&
          (!options_.may_end || options_.may_end());
+}
+
+Millis Apply::idle_wait() const {
+  if (options_.backfill == nullptr || !options_.backfill->open()) return kFollowWait;
+  return options_.backfill->chunk_waits() ? Millis(0) : kChunkWait;
 }
 
 // Another instance may be one that was killed, and whose session the target has not noticed to be

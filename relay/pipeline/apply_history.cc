@@ -6,8 +6,6 @@
 namespace millrace::pipeline {
 namespace {
 
-constexpr Millis kFollowWait{100};
-constexpr Millis kChunkWait{5};  // how long a chunk may wait for an idle stream
 constexpr Millis kBackfillTold{500};
 
 }  // namespace
@@ -34,19 +32,13 @@ Status Apply::give_turn(bool busy) {
   return {};
 }
 
-Millis Apply::idle_wait() const {
-  if (options_.backfill == nullptr || !options_.backfill->open()) return kFollowWait;
-  return options_.backfill->chunk_waits() ? Millis(0) : kChunkWait;
-}
-
 // A row that does not fit may lack one that a copy brings, mostly a parent. So copies go on while
 // the stream is stopped, and it is tried again now and then.
 Status Apply::copy_while_stopped(const std::stop_token& stop) {
   const SteadyTime until = clock_.now() + options_.stopped_retry;
   while (options_.backfill->running() && clock_.now() < until) {
     TRY(give_turn(false));
-    if (options_.backfill->chunk_waits()) continue;
-    if (!clock_.sleep_for(stop, kChunkWait)) return fail(ErrorCode::cancelled, "stopped");
+    if (!clock_.sleep_for(stop, idle_wait())) return fail(ErrorCode::cancelled, "stopped");
   }
   return {};
 }
