@@ -16,6 +16,7 @@ using sink::JobState;
 namespace {
 
 constexpr uint64_t kMostChunkBytes = 4U << 20;
+constexpr std::chrono::seconds kMoves{5};
 
 // It needs no hand for that.
 bool goes_on(const CopyJob& job) {
@@ -33,6 +34,7 @@ Status Backfill::attach(sink::Target& target, bool fresh, std::stop_token stop,
   park_ = park;
   stop_ = std::move(stop);
   target_ = &target;
+  moved_at_ = clock_.now();
   box_ = target.history();
   if (box_ == nullptr) return {};
   TRY_ASSIGN(auto jobs, box_->jobs());
@@ -279,6 +281,7 @@ Status Backfill::write(JobReader& reader) {
     stale_ = true;
     return {};
   }
+  moved_at_ = clock_.now();
   count(chunk.rows);
   if (CopyJob* job = find(chunk.job)) {
     job->rows_done += chunk.rows;
@@ -304,6 +307,8 @@ bool Backfill::open() const {
 }
 
 bool Backfill::running() const { return std::any_of(jobs_.begin(), jobs_.end(), goes_on); }
+
+bool Backfill::moves() const { return running() && clock_.now() < moved_at_ + kMoves; }
 
 bool Backfill::settled(Lsn applied) const {
   if (box_ == nullptr) return true;

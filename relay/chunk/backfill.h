@@ -74,6 +74,7 @@ class Backfill {
   bool chunk_waits();    // turn() would write one at once
   bool open() const;     // some job is to be carried through
   bool running() const;  // … and needs no hand for it
+  bool moves() const;    // … and has just come further, or has just begun
   // No job is open, and the target is a state of the source when it has applied so much.
   bool settled(Lsn applied) const;
   Progress progress();
@@ -116,6 +117,7 @@ class Backfill {
   std::optional<std::vector<std::string>> watched_;
   std::vector<std::unique_ptr<JobReader>> readers_;
   size_t turn_of_ = 0;     // readers take turns
+  SteadyTime moved_at_;    // a chunk was written, or attach()ed
   SteadyTime next_chunk_;  // not before, while the stream is busy
   std::vector<uint64_t> adapted_;
   std::set<int64_t> text_only_;  // jobs of which a binary chunk could not be written

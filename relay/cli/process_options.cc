@@ -125,6 +125,7 @@ pipeline::ApplyOptions Process::apply_options() {
   options.parked_max = config_.target.max_parked;
   options.goal = goal_;
   options.backfill = backfill_.get();
+  options.head_start = config_.backfill.head_start;
   if (schedule_ && context_.until_caught_up) {
     options.may_end = [this] { return schedule_->may_end(); };
   }

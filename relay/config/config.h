@@ -130,6 +130,7 @@ struct BackfillOptions {
   OnExisting on_existing{};
   int32_t parallel = 1;
   Millis chunk_time{};
+  Millis head_start{};
   ThrottleOptions throttle;
 };
 

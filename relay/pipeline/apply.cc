@@ -86,6 +86,7 @@ Status Apply::attempt(std::stop_token stop) {
   TRY(locate(stop));
   TRY(begin_backfill(stop));
   if (std::exchange(copies_first_, false)) TRY(copy_while_stopped(stop));
+  TRY(copy_first(stop));
   while (!stop.stop_requested()) {
     if (goal_reached()) return {};
     TRY(follow());

@@ -58,6 +58,7 @@ struct ApplyOptions {
   Millis stopped_retry{3000};
   Millis applier_wait{30'000};          // for a target that another instance applies to
   chunk::Backfill* backfill = nullptr;  // borrowed; has its turns between two transactions
+  Millis head_start{0};  // of the first copy: so long a stream that has applied nothing waits
   // Called after each commit, with the last manifest of the transaction.
   std::function<void(const sink::Applied&, const Manifest&)> on_applied;
 };
@@ -102,7 +103,9 @@ class Apply {
   // One chunk at most, of what was there before the stream.
   Status give_turn(bool busy);
   Millis idle_wait() const;
+  Status copy_alone(const std::stop_token& stop, SteadyTime until);
   Status copy_while_stopped(const std::stop_token& stop);
+  Status copy_first(const std::stop_token& stop);
 
   log::Log& log_;
   sink::Target& target_;
@@ -124,6 +127,7 @@ class Apply {
   LogOffset split_ = -1;  // the manifest whose transactions are applied one by one
   bool rows_do_not_fit_ = false;  // what ended the last attempt
   bool copies_first_ = false;     // the next one begins with chunks
+  bool stream_waits_ = false;     // for the first copy
   SteadyTime last_commit_;
   SteadyTime::duration last_took_{};  // the last transaction, from reading its rows to its commit
   ChangeBatch batch_;

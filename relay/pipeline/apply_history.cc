@@ -1,6 +1,8 @@
 // Apply, the part that gives copies of history their turn.
+#include <algorithm>
 #include <utility>
 
+#include "relay/base/logging.h"
 #include "relay/pipeline/apply.h"
 
 namespace millrace::pipeline {
@@ -28,19 +30,44 @@ Status Apply::give_turn(bool busy) {
   if (clock_.now() < told_backfill_at_ + kBackfillTold) return {};
   told_backfill_at_ = clock_.now();
   chunk::Progress now = options_.backfill->progress();
+  if (now.why.empty() && stream_waits_) now.why = "the stream waits for it: backfill.head_start";
   board_.backfill({now.state, now.table, now.percent, now.rows_per_s, now.eta_s, now.why});
+  return {};
+}
+
+// Until then, or until no copy goes on.
+Status Apply::copy_alone(const std::stop_token& stop, SteadyTime until) {
+  while (options_.backfill->running() && clock_.now() < until) {
+    TRY(give_turn(false));
+    if (!clock_.sleep_for(stop, idle_wait())) return fail(ErrorCode::cancelled, "stopped");
+  }
   return {};
 }
 
 // A row that does not fit may lack one that a copy brings, mostly a parent. So copies go on while
 // the stream is stopped, and it is tried again now and then.
 Status Apply::copy_while_stopped(const std::stop_token& stop) {
-  const SteadyTime until = clock_.now() + options_.stopped_retry;
-  while (options_.backfill->running() && clock_.now() < until) {
-    TRY(give_turn(false));
-    if (!clock_.sleep_for(stop, idle_wait())) return fail(ErrorCode::cancelled, "stopped");
+  return copy_alone(stop, clock_.now() + options_.stopped_retry);
+}
+
+// Nobody reads a target that is not filled yet, and a change of a row that is still to be copied
+// costs every row behind it a search of the key's index: the server inserts at its right end
+// without one. So the stream, which the log keeps, waits a little while the first copy moves.
+Status Apply::copy_first(const std::stop_token& stop) {
+  if (options_.backfill == nullptr || applied_.watermark.commit_lsn != Lsn{}) return {};
+  const SteadyTime began = clock_.now();
+  const SteadyTime until = began + options_.head_start;
+  if (began >= until || !options_.backfill->running()) return {};
+  stream_waits_ = true;
+  Status copied;
+  while (copied && options_.backfill->moves() && clock_.now() < until) {
+    copied = copy_alone(stop, std::min(until, clock_.now() + kBackfillTold));
   }
-  return {};
+  stream_waits_ = false;
+  const auto took = std::chrono::duration_cast<Millis>(clock_.now() - began);
+  logging::info("the stream has waited for the first copy",
+                {{"ms", took.count()}, {"copied", !options_.backfill->running()}});
+  return copied;
 }
 
 }  // namespace millrace::pipeline

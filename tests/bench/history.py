@@ -108,6 +108,15 @@ def end(bench, contender):
         server.execute("checkpoint")
 
 
+def caught_up(contender):
+    """When the target has a change that the source makes now, and so all before it."""
+    name = f"seen by {contender.label}"
+    contender.source.execute("update pgbench_tellers set filler = %s where tid = 1", (name,))
+    seen = "select exists (select 1 from pgbench_tellers where filler = %s::char(84))"
+    wait_until(lambda: contender.target.one(seen, (name,)), TIMEOUT_S, f"{contender.name} has caught up", 0.05)
+    return time.monotonic()
+
+
 def copy(contender, rows):
     sampler = meters.Sampler(contender.pids, contender.kb)
     began = time.monotonic()
@@ -119,13 +128,14 @@ def copy(contender, rows):
         return contender.copied()
     wait_until(copied, TIMEOUT_S, f"{contender.name} has copied all", 0.05)
     seconds = time.monotonic() - began
+    caught_up_s = caught_up(contender) - began
     sampler.look()
     sampler.stop()
     there = contender.target.one(f"select count(*) from {ACCOUNTS}")
     assert there == rows, f"{contender.name} has copied {there} of {rows} rows"
     stages = contender.stages()
     own_cpu = sum(v for name, v in stages.items() if name not in ("source", "target", "broker"))
-    return {"rate": rows / seconds, "seconds": seconds, "peak_mb": max(sampler.peak_mb, contender.peak_kb() / 1024),
+    return {"rate": rows / seconds, "seconds": seconds, "caught_up_s": caught_up_s, "peak_mb": max(sampler.peak_mb, contender.peak_kb() / 1024),
             "own_cpu": own_cpu / rows * 1e6, "cpu_s_per_million": {k: v / rows * 1e6 for k, v in stages.items()}}
 
 

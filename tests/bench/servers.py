@@ -21,6 +21,7 @@ class Bench:
         # A subscription's worker otherwise waits up to five seconds to start, which is not its speed.
         self.target = Postgres("target", wal_retrieve_retry_interval="100ms", **DURABLE)
         self._kafka = None
+        self.broker_is_warm = False
         self._number = 0
         self.end_lsn = None
 

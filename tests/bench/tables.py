@@ -176,6 +176,7 @@ def histories(selection):
         found = selection.ratio("history", "copy", name, ["native"])
         return "" if found is None else f" ({found:.2f}×)"
     rows = [row("copied, rows/s", "copy", "rate"), row("in seconds", "copy", "seconds", 1),
+            row("until the target has caught up too, seconds", "copy", "caught_up_s", 1),
             *[row(f"CPU seconds a million rows: {title}", "copy", f"cpu_s_per_million/{stage}", 1) for stage, title in (
                 ("source", "the source's backends"), ("target", "the target's backends"), ("other", "relay: reading rows"),
                 ("apply", "relay: apply, writing rows"), ("capture", "relay: capture"), ("log", "relay: log"))],

@@ -30,7 +30,9 @@ CHUNKS_MAX = 5
 def filled(world):
     for side, steps in ((world.source, "dtgp"), (world.target, "dtp")):
         subprocess.run([side.bin / "pgbench", "-i", "-I", steps, "-q", "-s", str(SCALE), side.dsn()], check=True, capture_output=True)
-    relay = world.relay(TABLES, config={"backfill": {"on_start": True}, "memory": "128MB"})
+    head_start = "30s" if SEED % 2 else "0s"
+    print(f"head start {head_start}")
+    relay = world.relay(TABLES, config={"backfill": {"on_start": True, "head_start": head_start}, "memory": "128MB"})
     relay.setup()
     return relay
 

@@ -58,8 +58,9 @@ class Relay:
             # A predecessor that was killed is waited for; those that show a refusal say otherwise.
             "source": {"dsn": source.dsn(), "slot_wait": f"{PATIENCE_S}s"}, "log": log,
             "target": {"kind": "postgres", "dsn": target.dsn(), "applier_wait": f"{PATIENCE_S}s"},
-            # Most scenarios fill both sides by hand; those of history say otherwise.
-            "backfill": {"on_start": False},
+            # Most scenarios fill both sides by hand; those of history say otherwise. And they are small: with a
+            # head start a copy would be over before the stream meets it.
+            "backfill": {"on_start": False, "head_start": "0s"},
             "tables": tables, "admin": {"listen": f"127.0.0.1:{self.ports['all']}"},
         }, config or {})
         self.write_config()
