@@ -26,12 +26,12 @@ def warm_ups(bench, classes):
 class Prepared:
     """A work that stands in the source, with one contender a class and round waiting in front of it."""
 
-    def __init__(self, bench, work, classes, rounds, config=None):
+    def __init__(self, bench, work, classes, rounds, config=None, warm=True):
         self.bench, self.work = bench, work
         self.source, self.template = bench.databases()
         work.prepare(self.source, self.template)
         self.queue = []  # (round, contender) in the order in which they run
-        turns = [(None, kind) for kind in warm_ups(bench, classes)]
+        turns = [(None, kind) for kind in (warm_ups(bench, classes) if warm else [])]
         turns += [(number, kind) for number in range(rounds) for kind in classes]
         for number, kind in turns:
             target = bench.copy_of(self.template) if kind.needs_target else None
@@ -109,7 +109,7 @@ def drain(prepared, contender, timeout_s=TIMEOUT_S):
 def run(bench, works, classes, rounds, record, *, section="throughput", config=None, timeout_s=TIMEOUT_S):
     for work in works:
         began = time.monotonic()
-        prepared = Prepared(bench, work, classes, rounds, config)
+        prepared = Prepared(bench, work, classes, rounds, config, warm=section != "huge")  # there memory is what counts
         bench.say(f"{work.title}: {work.changes:,} changes made in {time.monotonic() - began:.0f} s")
         for number, contender in prepared.queue:
             figures = drain(prepared, contender, timeout_s)

@@ -13,8 +13,11 @@ namespace {
 
 constexpr Millis kBrokerWait{3000};  // a stop must not wait longer for a broker that is away
 constexpr Millis kSlice{50};         // of a wait, so that interrupt() is noticed
-constexpr Millis kIdle{100};         // after this, a data partition is not read ahead any more
-constexpr Millis kSeldom{50};        // between two ranges of a partition
+// After this, a data partition is not read ahead any more: one at whose end the reader stands, and
+// one with records that nobody has asked for (a transaction in the target may take seconds).
+constexpr Millis kIdle{100};
+constexpr Millis kIdleWithMore{10'000};
+constexpr Millis kSeldom{50};  // between two ranges of a partition
 constexpr size_t kFeedsMost = 1024;
 constexpr uint32_t kCallsBetweenLooks = 16;
 constexpr LogOffset kSkipMost = 4096;  // records to read past rather than fetch anew
@@ -152,7 +155,11 @@ void FeedPool::stop_idle() {
   if (feeds_.empty()) return;
   const SteadyTime now = system_clock().now();
   for (auto it = feeds_.begin(); it != feeds_.end();) {
-    if (now - it->second.used < kIdle || it->second.feed.use_count() > 1) {
+    const Entry& entry = it->second;
+    const auto idle = now - entry.used;
+    const bool reads_on = idle < kIdleWithMore && entry.feed->running() &&
+                          (idle < kIdle || entry.feed->more_is_there());
+    if (reads_on || entry.feed.use_count() > 1) {
       ++it;
       continue;
     }
