@@ -140,16 +140,18 @@ Result<std::unique_ptr<Connection>> Connection::open(const Options& options) {
   connection->canceller_ = Canceller::make(conn);
   TRY(connection->pin_session(options));
   TRY(connection->learn_backend());
+  if (options.replica_role) TRY(connection->take_replica_role());
   return connection;
 }
 
 Status Connection::learn_backend() {
   const Reply reply =
       run("SELECT pg_backend_pid(), (SELECT backend_start FROM pg_stat_activity WHERE pid = "
-          "pg_backend_pid())");
+          "pg_backend_pid()), quote_ident(current_user)");
   if (!reply.ok()) return fail(to_error(*this, reply, "asking for the session's number"));
   backend_pid_ = std::stoi(std::string(reply.text(0, 0)));
   backend_start_ = reply.text(0, 1);
+  role_ = reply.text(0, 2);
   return {};
 }
 
@@ -162,14 +164,17 @@ Status Connection::pin_session(const Options& options) {
       "SELECT set_config('synchronous_commit', '" + (options.synchronous_commit ? "on" : "off") +
       "', false) WHERE current_setting('synchronous_commit') <> 'remote_apply'");
   if (!reply.ok()) return fail(to_error(*this, reply, "setting up the session"));
-  if (!options.replica_role) return {};
-  const Reply role = run("SET session_replication_role = replica");
-  if (role.ok()) return {};
-  return fail(
-      Error(role.failure() == Failure::retryable ? ErrorCode::retryable : ErrorCode::bad_data,
-            "constraints: replica is not allowed to the target's role: " + role.message(),
-            "GRANT SET ON PARAMETER session_replication_role TO the role (Postgres 15+), use a "
-            "superuser, or set target.constraints to check"));
+  return {};
+}
+
+Status Connection::take_replica_role() {
+  const Reply reply = run("SET session_replication_role = replica");
+  if (reply.ok()) return {};
+  return fail(Error(
+      reply.failure() == Failure::retryable ? ErrorCode::retryable : ErrorCode::bad_data,
+      "constraints: replica is not allowed to the target's role " + role_ + ": " + reply.message(),
+      "GRANT SET ON PARAMETER session_replication_role TO " + role_ +
+          " (Postgres 15+), use a superuser, or set target.constraints to check"));
 }
 
 std::string Connection::connection_error() const {
@@ -321,7 +326,10 @@ Error to_error(Connection& connection, const Reply& reply, std::string_view doin
     case Failure::other:
       break;
   }
-  return Error(ErrorCode::bad_data, std::move(message));
+  Error error(ErrorCode::bad_data, std::move(message));
+  if (reply.sqlstate() != "42501") return error;
+  return std::move(error).with_hint("`millrace check` prints the GRANT that the target's role " +
+                                    connection.role() + " lacks");
 }
 
 }  // namespace millrace::postgres

@@ -103,6 +103,8 @@ class Connection {
   // The session as the server knows it: a pid comes again, with another start.
   int backend_pid() const { return backend_pid_; }
   const std::string& backend_start() const { return backend_start_; }
+  // The role that is connected, quoted as SQL wants it.
+  const std::string& role() const { return role_; }
   std::string literal(std::string_view text) const;  // 'quoted'
 
   // Asks the server to cancel; where it does not answer, the running call gives the session up.
@@ -117,6 +119,7 @@ class Connection {
   Connection(pg_conn* conn, const Options& options);
   Status pin_session(const Options& options);
   Status learn_backend();
+  Status take_replica_role();
   // All results of what was sent, or one that says why nothing could be; and the last of them.
   std::vector<Reply> collect(bool sent);
   Reply last(bool sent);
@@ -139,6 +142,7 @@ class Connection {
   std::shared_ptr<Canceller> canceller_;
   int backend_pid_ = 0;
   std::string backend_start_;
+  std::string role_;
   std::string given_up_;  // why
   int looked_lost_ = 0;   // times in a row
   std::atomic<bool> interrupted_{false};

@@ -130,14 +130,18 @@ Status check_table(Connection& connection, const Options& options, const Binding
   }
   const std::string table = binding.table_sql();
   if (!binding.target.missing_privileges.empty()) {
-    find(findings, binding, "the target's role lacks " + binding.target.missing_privileges,
-         "GRANT " + binding.target.missing_privileges + " ON " + table + " TO the role");
+    find(
+        findings, binding,
+        "the target's role " + connection.role() + " lacks " + binding.target.missing_privileges,
+        "GRANT " + binding.target.missing_privileges + " ON " + table + " TO " + connection.role());
   }
   if (!binding.keyed || !binding.findings.empty()) return {};
   if (binding.target.find(kVersionColumn) == nullptr) {
     if (!binding.target.owned) {
-      find(findings, binding, "the version column is missing and the target's role may not add it",
-           add_version_sql(table));
+      find(findings, binding,
+           "the version column is missing and the target's role " + connection.role() +
+               " may not add it",
+           "let the table's owner run: " + add_version_sql(table));
     }
     return {};
   }
@@ -152,16 +156,17 @@ Status check_table(Connection& connection, const Options& options, const Binding
 Status check_metadata(Connection& connection, std::vector<Error>& findings) {
   const Reply reply = connection.run(
       "SELECT pg_is_in_recovery(), to_regnamespace('millrace') IS NOT NULL, "
-      "has_database_privilege(current_database(), 'CREATE'), quote_ident(current_user)");
+      "has_database_privilege(current_database(), 'CREATE')");
   if (!reply.ok()) return fail(to_error(connection, reply, "checking the target"));
   if (reply.text(0, 0) == "t") {
     findings.emplace_back(ErrorCode::negative, "the target is a standby and takes no writes",
                           "target.dsn must name the primary (target_session_attrs=read-write)");
   }
   if (reply.text(0, 1) == "f" && reply.text(0, 2) == "f") {
-    findings.emplace_back(ErrorCode::negative,
-                          "the target's role may not create the schema millrace",
-                          "CREATE SCHEMA millrace AUTHORIZATION " + std::string(reply.text(0, 3)));
+    findings.emplace_back(
+        ErrorCode::negative,
+        "the target's role " + connection.role() + " may not create the schema millrace",
+        "CREATE SCHEMA millrace AUTHORIZATION " + connection.role());
   }
   return {};
 }

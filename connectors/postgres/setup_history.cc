@@ -150,8 +150,9 @@ Status check_history(Connection& connection, std::vector<Error>& findings) {
                                 " needs",
                             "millrace setup");
     } else if (!found.allowed) {
-      findings.emplace_back(ErrorCode::negative, "the target's role may not write " + name,
-                            "GRANT SELECT, INSERT, UPDATE, DELETE ON " + name + " TO the role");
+      findings.emplace_back(
+          ErrorCode::negative, "the target's role " + connection.role() + " may not write " + name,
+          "GRANT SELECT, INSERT, UPDATE, DELETE ON " + name + " TO " + connection.role());
     }
   }
   return {};

@@ -76,9 +76,11 @@ Status check_letters(Connection& connection, std::vector<Error>& findings) {
                           "target.on_bad_row: park needs",
                           "millrace setup");
   } else if (!found.allowed) {
-    findings.emplace_back(ErrorCode::negative,
-                          "the target's role may not write the table of parked rows",
-                          "GRANT SELECT, INSERT, UPDATE, DELETE ON millrace.parked TO the role");
+    findings.emplace_back(
+        ErrorCode::negative,
+        "the target's role " + connection.role() +
+            " may not write millrace.parked, the table of parked rows",
+        "GRANT SELECT, INSERT, UPDATE, DELETE ON millrace.parked TO " + connection.role());
   }
   return {};
 }

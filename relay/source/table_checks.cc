@@ -71,16 +71,15 @@ void check_identity(const SourceTable& table, const std::string& shown, Findings
 void check_privileges(const SourceTable& table, const std::string& shown, const std::string& role,
                       Findings& out) {
   if (!table.can_select) {
-    out.blocker(fmt::format("table {}: the role may not read it", shown),
+    out.blocker(fmt::format("table {}: role {} may not read it", shown, role),
                 fmt::format("GRANT USAGE ON SCHEMA {0} TO {2}; GRANT SELECT ON {1} TO {2}",
                             quote_if_needed(table.schema->schema), shown, role));
   }
   if (table.hides_rows) {
-    out.note(
-        fmt::format("table {}: row-level security applies to the role, so that its history can "
-                    "not be read",
-                    shown),
-        fmt::format("ALTER ROLE {} BYPASSRLS", role));
+    out.note(fmt::format("table {}: row-level security applies to role {}, so that its history can "
+                         "not be read",
+                         shown, role),
+             fmt::format("ALTER ROLE {} BYPASSRLS", role));
   }
 }
 

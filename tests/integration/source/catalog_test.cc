@@ -92,7 +92,7 @@ TEST_CASE(
   CHECK(has_finding(findings, true, "role weak lacks REPLICATION; ALTER ROLE weak REPLICATION"));
   CHECK(has_finding(findings, true, "is of plugin test_decoding"));
   CHECK(has_finding(findings, true,
-                    "table public.fine: the role may not read it; GRANT USAGE ON SCHEMA public TO "
+                    "table public.fine: role weak may not read it; GRANT USAGE ON SCHEMA public TO "
                     "weak; GRANT SELECT ON public.fine TO weak"));
   CHECK(has_finding(findings, true, "lost_index: the index of its REPLICA IDENTITY is gone"));
   CHECK(has_finding(findings, true, "public.unlogged is not logged"));

@@ -136,33 +136,32 @@ TEST_CASE("check: names what is missing with the SQL that adds it") {
 TEST_CASE("check: privileges of a plain role") {
   World world;
   world.db().run(
-      "DROP ROLE IF EXISTS plain_role; CREATE ROLE plain_role LOGIN; GRANT USAGE ON SCHEMA dst TO "
-      "plain_role;"
+      "DROP ROLE IF EXISTS \"Plain role\"; CREATE ROLE \"Plain role\" LOGIN; GRANT USAGE ON "
+      "SCHEMA dst TO \"Plain role\";"
       "CREATE TABLE src.t (id int PRIMARY KEY); CREATE TABLE dst.t (id int PRIMARY KEY); "
-      "GRANT SELECT, INSERT ON dst.t TO plain_role");
+      "GRANT SELECT, INSERT ON dst.t TO \"Plain role\"");
   world.add("t");
-  world.options.dsn = world.dsn() + " user=plain_role";
+  world.options.dsn = world.dsn() + " user='Plain role'";
   auto target = open_target(world.options);
   const std::string findings = findings_of(*target, world.shapes);
   CAPTURE(findings);
-  CHECK(contains(findings, "GRANT UPDATE, DELETE ON \"dst\".\"t\""));
-  CHECK(contains(findings, "CREATE SCHEMA millrace AUTHORIZATION plain_role"));
+  const std::string grant = "GRANT UPDATE, DELETE ON \"dst\".\"t\" TO \"Plain role\"";
+  const std::string schema = "CREATE SCHEMA millrace AUTHORIZATION \"Plain role\"";
+  CHECK(contains(findings, "lacks UPDATE, DELETE (table dst.t); " + grant + "\n"));
+  CHECK(contains(findings, schema + "\n"));
   CHECK(contains(findings, "ADD COLUMN IF NOT EXISTS _millrace bytea"));
   const Status status = target->setup(world.shapes, nullptr);
   REQUIRE_FALSE(status);
   CHECK(status.error().code() == ErrorCode::bad_data);
   // With what check and setup ask for, the plain role can do all of it.
-  world.db().run(
-      "CREATE SCHEMA millrace AUTHORIZATION plain_role; GRANT UPDATE, DELETE ON dst.t TO "
-      "plain_role;"
-      "ALTER TABLE dst.t ADD COLUMN _millrace bytea");
+  world.db().run(schema + ";" + grant + "; ALTER TABLE dst.t ADD COLUMN _millrace bytea");
   world.open();
   History h;
   h.insert(world.shapes[0], {text("1")});
   CHECK(world.apply_error(h) == "");
   world.target.reset();
   target.reset();
-  world.db().run("DROP OWNED BY plain_role CASCADE; DROP ROLE plain_role");
+  world.db().run("DROP OWNED BY \"Plain role\" CASCADE; DROP ROLE \"Plain role\"");
 }
 
 TEST_CASE("teardown: removes columns and metadata, and leaves other pipelines alone") {
