@@ -16,7 +16,7 @@ uint32_t number(std::string_view text) {
 
 constexpr const char* kTable =
     "SELECT c.oid, c.relkind, pg_has_role(c.relowner, 'USAGE'), (SELECT string_agg(p, ', ') FROM "
-    "unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) p WHERE NOT "
+    "unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE', 'TRUNCATE']) p WHERE NOT "
     "has_table_privilege(c.oid, p)) "
     "FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
     "WHERE n.nspname = $1::text AND c.relname = $2::text AND c.relkind IN ('r', 'p', 'v', 'm', "

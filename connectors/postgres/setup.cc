@@ -110,8 +110,38 @@ bool will_be_added(const Binding& binding, const Options& options) {
   return options.add_columns && binding.target.owned && !add_columns_sql(binding).empty();
 }
 
+// The schema of a table that set-up is to make, or that is there. False: it can not be looked into.
+Result<bool> check_schema(Connection& connection, const Binding& binding,
+                          std::vector<Error>& findings) {
+  const std::string& name = binding.mapping.target_schema;
+  const Reply reply = connection.run(
+      "SELECT has_schema_privilege(n.oid, 'USAGE'), has_schema_privilege(n.oid, 'CREATE'), "
+      "n.oid IS NOT NULL, has_database_privilege(current_database(), 'CREATE') FROM (SELECT) o "
+      "LEFT JOIN pg_namespace n ON n.nspname = $1::text",
+      {name});
+  if (!reply.ok()) return fail(to_error(connection, reply, "reading the target's schemas"));
+  const std::string schema = quote_identifier(name);
+  if (reply.text(0, 2) == "f") {
+    if (!binding.mapping.create || reply.text(0, 3) == "t") return true;
+    find(findings, binding,
+         "the target's role " + connection.role() + " may not create the schema " + schema,
+         "CREATE SCHEMA " + schema + " AUTHORIZATION " + connection.role());
+    return true;
+  }
+  std::string lacks = reply.text(0, 0) == "t" ? "" : "USAGE";
+  if (!binding.exists && binding.mapping.create && reply.text(0, 1) == "f") {
+    lacks += lacks.empty() ? "CREATE" : ", CREATE";
+  }
+  if (lacks.empty()) return true;
+  find(findings, binding,
+       "the target's role " + connection.role() + " lacks " + lacks + " on the schema " + schema,
+       "GRANT " + lacks + " ON SCHEMA " + schema + " TO " + connection.role());
+  return reply.text(0, 0) == "t";
+}
+
 Status check_table(Connection& connection, const Options& options, const Binding& binding,
                    std::vector<Error>& findings) {
+  TRY_ASSIGN(const bool usable, check_schema(connection, binding, findings));
   std::set<size_t> added;
   if (will_be_added(binding, options)) {
     for (const MissingColumn& missing : binding.missing) added.insert(missing.finding);
@@ -135,7 +165,7 @@ Status check_table(Connection& connection, const Options& options, const Binding
         "the target's role " + connection.role() + " lacks " + binding.target.missing_privileges,
         "GRANT " + binding.target.missing_privileges + " ON " + table + " TO " + connection.role());
   }
-  if (!binding.keyed || !binding.findings.empty()) return {};
+  if (!usable || !binding.keyed || !binding.findings.empty()) return {};
   if (binding.target.find(kVersionColumn) == nullptr) {
     if (!binding.target.owned) {
       find(findings, binding,
@@ -153,10 +183,17 @@ Status check_table(Connection& connection, const Options& options, const Binding
   return {};
 }
 
-Status check_metadata(Connection& connection, std::vector<Error>& findings) {
+// False: what stands in the schema millrace can not be looked at.
+Result<bool> check_metadata(Connection& connection, std::vector<Error>& findings) {
   const Reply reply = connection.run(
       "SELECT pg_is_in_recovery(), to_regnamespace('millrace') IS NOT NULL, "
-      "has_database_privilege(current_database(), 'CREATE')");
+      "has_database_privilege(current_database(), 'CREATE'), (SELECT string_agg(p, ', ') FROM "
+      // What set-up has made needs no CREATE any more.
+      "pg_namespace n, unnest(ARRAY['USAGE', 'CREATE']) p WHERE n.nspname = 'millrace' AND NOT "
+      "has_schema_privilege(n.oid, p) AND (p = 'USAGE' OR NOT EXISTS (SELECT 1 FROM pg_class c "
+      "WHERE c.relnamespace = n.oid AND c.relname = 'applied'))), (SELECT string_agg(p, ', ') FROM "
+      "pg_class c, unnest(ARRAY['SELECT', 'INSERT', 'UPDATE']) p WHERE c.relname = 'applied' AND "
+      "c.relnamespace = to_regnamespace('millrace') AND NOT has_table_privilege(c.oid, p))");
   if (!reply.ok()) return fail(to_error(connection, reply, "checking the target"));
   if (reply.text(0, 0) == "t") {
     findings.emplace_back(ErrorCode::negative, "the target is a standby and takes no writes",
@@ -168,7 +205,20 @@ Status check_metadata(Connection& connection, std::vector<Error>& findings) {
         "the target's role " + connection.role() + " may not create the schema millrace",
         "CREATE SCHEMA millrace AUTHORIZATION " + connection.role());
   }
-  return {};
+  if (const std::string lacks(reply.text(0, 3)); !lacks.empty()) {
+    findings.emplace_back(
+        ErrorCode::negative,
+        "the target's role " + connection.role() + " lacks " + lacks + " on the schema millrace",
+        "GRANT " + lacks + " ON SCHEMA millrace TO " + connection.role());
+    if (lacks.starts_with("USAGE")) return false;
+  }
+  if (const std::string lacks(reply.text(0, 4)); !lacks.empty()) {
+    findings.emplace_back(
+        ErrorCode::negative,
+        "the target's role " + connection.role() + " lacks " + lacks + " on millrace.applied",
+        "GRANT " + lacks + " ON millrace.applied TO " + connection.role());
+  }
+  return true;
 }
 
 }  // namespace
@@ -215,9 +265,9 @@ Result<std::vector<std::string>> setup_sql(Connection& connection, const Options
 Result<std::vector<Error>> check_tables(Connection& connection, const Options& options,
                                         std::span<const TableSchemaPtr> source_tables) {
   std::vector<Error> findings;
-  TRY(check_metadata(connection, findings));
-  TRY(check_history(connection, findings));
-  if (options.park) TRY(check_letters(connection, findings));
+  TRY_ASSIGN(const bool readable, check_metadata(connection, findings));
+  if (readable) TRY(check_history(connection, findings));
+  if (readable && options.park) TRY(check_letters(connection, findings));
   for (const TableSchemaPtr& source : source_tables) {
     const sink::TableMapping* mapping = find_mapping(options.tables, *source);
     if (mapping == nullptr) {

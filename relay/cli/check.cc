@@ -9,6 +9,7 @@
 #include "relay/cli/command.h"
 #include "relay/cli/findings.h"
 #include "relay/cli/wiring.h"
+#include "relay/pipeline/setup_stream.h"
 #include "relay/source/checks.h"
 
 namespace millrace::cli {
@@ -31,6 +32,7 @@ class Checker {
     check_source();
     check_log();
     check_target();
+    if (slot_is_gone_) check_stream();
     return std::move(findings_);
   }
 
@@ -79,6 +81,8 @@ class Checker {
     auto found = source::check_source(catalog, source_options(config_), selectors);
     if (!found) return add(true, "source", found.error());
     for (const source::Finding& finding : *found) add(finding.blocker, "source", finding.error);
+    const auto slot = catalog.slot(config_.source.slot);
+    slot_is_gone_ = slot && !*slot;
     auto selected = select_tables(catalog, config_);
     if (selected) {
       selected_ = std::move(*selected);
@@ -98,8 +102,9 @@ class Checker {
     const auto topics = selected_ ? selected_->topics(config_) : std::vector<log::TopicSpec>();
     if (auto status = (*log)->ensure_topics(topics, false); !status) {
       const bool fresh = status.error().message().find("does not exist") != std::string::npos;
-      add(!fresh, "log", status.error());
+      return add(!fresh, "log", status.error());
     }
+    log_ = std::move(*log);
   }
 
   void check_target() {
@@ -109,10 +114,24 @@ class Checker {
     auto found = (*target)->check(schemas);
     if (!found) return add(true, "target", found.error());
     for (const Error& error : *found) add(true, "target", error);
+    // What is wrong with it was said.
+    if (const auto applied = (*target)->applied(); applied && *applied) {
+      applied_ = (*applied)->watermark;
+    }
+  }
+
+  // A pipeline that was set up has a slot, or had one.
+  void check_stream() {
+    const pipeline::StreamSetup setup{source_options(config_), config_.pipeline, "", applied_};
+    auto status = pipeline::refuse_if_remembered(setup, log_.get(), {});
+    if (!status) add(true, "source", status.error());
   }
 
   const config::Config& config_;
   std::optional<SelectedTables> selected_;
+  bool slot_is_gone_ = false;
+  std::unique_ptr<log::Log> log_;
+  std::optional<Watermark> applied_;
   std::vector<CheckFinding> findings_;
 };
 

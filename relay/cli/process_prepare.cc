@@ -67,7 +67,7 @@ Status Process::prepare_target(const SelectedTables* selected) {
   // the first row that does not.
   for (Error& finding : findings) {
     if (!applied) return fail(std::move(finding).with_code(ErrorCode::bad_data));
-    logging::warn("rows of the source's present shape do not fit the target",
+    logging::warn("the target does not take all that the source may send",
                   {{"error", finding.describe()}});
   }
   if (!applied) return {};

@@ -8,12 +8,8 @@
 #include "relay/source/replication.h"
 
 namespace millrace::pipeline {
-namespace {
 
-constexpr Millis kWait{20};
-constexpr Millis kOriginTimeout{60'000};
-
-Status refuse_if_remembered(const StreamSetup& setup, log::Log& log, std::stop_token stop) {
+Status refuse_if_remembered(const StreamSetup& setup, log::Log* log, std::stop_token stop) {
   const std::string hint = "slot " + setup.source.slot +
                            " was dropped, and with it what was committed since; start again from a "
                            "fresh copy: `millrace "
@@ -24,7 +20,8 @@ Status refuse_if_remembered(const StreamSetup& setup, log::Log& log, std::stop_t
                     to_string(*setup.applied),
                 hint);
   }
-  TRY_ASSIGN(const auto reader, log.reader());
+  if (log == nullptr) return {};
+  TRY_ASSIGN(const auto reader, log->reader());
   TRY_ASSIGN(const auto bounds, reader->control_bounds());
   TRY_ASSIGN(const auto last, last_published(*reader, {bounds.start, false}, bounds.end, stop));
   if (!last) return {};
@@ -34,6 +31,11 @@ Status refuse_if_remembered(const StreamSetup& setup, log::Log& log, std::stop_t
                   to_string(last->manifest.last),
               hint);
 }
+
+namespace {
+
+constexpr Millis kWait{20};
+constexpr Millis kOriginTimeout{60'000};
 
 Status publish_origin(Publisher& publisher, const Watermark& origin, const Clock& clock,
                       std::stop_token stop) {
@@ -69,7 +71,7 @@ Result<bool> setup_stream(const StreamSetup& setup, log::Log& log, const Clock& 
     }
     return false;
   }
-  TRY(refuse_if_remembered(setup, log, stop));
+  TRY(refuse_if_remembered(setup, &log, stop));
 
   source::Replication replication(setup.source);
   TRY(replication.connect());

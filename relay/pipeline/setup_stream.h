@@ -30,4 +30,8 @@ struct StreamSetup {
 Result<bool> setup_stream(const StreamSetup& setup, log::Log& log, const Clock& clock,
                           std::stop_token stop);
 
+// For a slot that does not exist: refused when the target or the log (null: there is none) has a
+// part of its stream already.
+Status refuse_if_remembered(const StreamSetup& setup, log::Log* log, std::stop_token stop);
+
 }  // namespace millrace::pipeline

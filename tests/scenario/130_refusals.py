@@ -47,6 +47,15 @@ def test_slot_dropped(world):
     refused(run(relay), 4, relay.slot, "teardown")
     assert world.source.slot(relay.slot) is None, "a new slot was made over a gap"
     refused(relay.command("setup"), 4, relay.slot)
+    refused(relay.command("check"), 3, f"blocker: source: slot {relay.slot} does not exist, but the target has applied",
+            "millrace teardown")
+
+
+def test_slot_dropped_before_anything_was_applied(world):
+    relay = stream_of(world, ["public.t"], DDL)
+    assert relay.command("check").returncode == 0
+    drop_slot(world, relay)
+    refused(relay.command("check"), 3, f"slot {relay.slot} does not exist, but the log holds", "millrace teardown")
 
 
 @pytest.mark.fault(8)

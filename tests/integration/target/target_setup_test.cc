@@ -145,9 +145,9 @@ TEST_CASE("check: privileges of a plain role") {
   auto target = open_target(world.options);
   const std::string findings = findings_of(*target, world.shapes);
   CAPTURE(findings);
-  const std::string grant = "GRANT UPDATE, DELETE ON \"dst\".\"t\" TO \"Plain role\"";
+  const std::string grant = "GRANT UPDATE, DELETE, TRUNCATE ON \"dst\".\"t\" TO \"Plain role\"";
   const std::string schema = "CREATE SCHEMA millrace AUTHORIZATION \"Plain role\"";
-  CHECK(contains(findings, "lacks UPDATE, DELETE (table dst.t); " + grant + "\n"));
+  CHECK(contains(findings, "lacks UPDATE, DELETE, TRUNCATE (table dst.t); " + grant + "\n"));
   CHECK(contains(findings, schema + "\n"));
   CHECK(contains(findings, "ADD COLUMN IF NOT EXISTS _millrace bytea"));
   const Status status = target->setup(world.shapes, nullptr);
@@ -162,6 +162,51 @@ TEST_CASE("check: privileges of a plain role") {
   world.target.reset();
   target.reset();
   world.db().run("DROP OWNED BY \"Plain role\" CASCADE; DROP ROLE \"Plain role\"");
+}
+
+TEST_CASE("check: a role that may not use or fill a schema is told the GRANT") {
+  World world;
+  world.db().run(
+      "DROP ROLE IF EXISTS shut_out; CREATE ROLE shut_out LOGIN; CREATE SCHEMA millrace; "
+      "CREATE SCHEMA \"Open one\"; GRANT USAGE ON SCHEMA \"Open one\" TO shut_out; "
+      "CREATE TABLE src.t (id int PRIMARY KEY); CREATE TABLE src.u (id int PRIMARY KEY); "
+      "CREATE TABLE src.v (id int PRIMARY KEY); CREATE TABLE dst.t (id int PRIMARY KEY, _millrace "
+      "bytea); GRANT ALL ON dst.t TO shut_out");
+  world.add("t");
+  for (const auto& [table, schema] : {std::pair("u", "Open one"), std::pair("v", "not there")}) {
+    sink::TableMapping mapping;
+    mapping.target_schema = schema;
+    mapping.create = true;
+    world.add(table, mapping);
+  }
+  world.options.dsn = world.dsn() + " user=shut_out";
+  auto target = open_target(world.options);
+  const std::string findings = findings_of(*target, world.shapes);
+  CHECK(
+      findings ==
+      "the target's role shut_out lacks USAGE, CREATE on the schema millrace; GRANT USAGE, "
+      "CREATE ON SCHEMA millrace TO shut_out\n"
+      "the target's role shut_out lacks USAGE on the schema \"dst\" (table dst.t); GRANT USAGE "
+      "ON SCHEMA \"dst\" TO shut_out\n"
+      "the target's role shut_out lacks CREATE on the schema \"Open one\" (table \"Open one\".u); "
+      "GRANT CREATE ON SCHEMA \"Open one\" TO shut_out\n"
+      "the target's role shut_out may not create the schema \"not there\" (table \"not "
+      "there\".v); CREATE SCHEMA \"not there\" AUTHORIZATION shut_out\n");
+  // With these, and the rights of set-up, nothing is left to say.
+  world.db().run(
+      "GRANT USAGE, CREATE ON SCHEMA millrace TO shut_out; GRANT USAGE ON SCHEMA \"dst\" TO "
+      "shut_out; GRANT CREATE ON SCHEMA \"Open one\" TO shut_out; CREATE SCHEMA \"not there\" "
+      "AUTHORIZATION shut_out");
+  CHECK(findings_of(*target, world.shapes) == "");
+  CHECK(target->setup(world.shapes, nullptr));
+  world.db().run(
+      "ALTER TABLE millrace.applied OWNER TO CURRENT_USER; REVOKE ALL ON "
+      "millrace.applied FROM shut_out; GRANT SELECT ON millrace.applied TO shut_out");
+  CHECK(findings_of(*target, world.shapes) ==
+        "the target's role shut_out lacks INSERT, UPDATE on millrace.applied; GRANT INSERT, "
+        "UPDATE ON millrace.applied TO shut_out\n");
+  target.reset();
+  world.db().run("DROP OWNED BY shut_out CASCADE; DROP ROLE shut_out");
 }
 
 TEST_CASE("teardown: removes columns and metadata, and leaves other pipelines alone") {
