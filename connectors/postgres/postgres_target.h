@@ -16,6 +16,7 @@
 #include "connectors/postgres/applier_lock.h"
 #include "connectors/postgres/connection.h"
 #include "connectors/postgres/plan_writer.h"
+#include "connectors/postgres/setup.h"
 #include "connectors/postgres/target.h"
 
 namespace millrace::postgres {
@@ -76,6 +77,7 @@ class PostgresTarget : public sink::Target, public sink::LetterBox, public sink:
   Status moved_error(const sink::Applied& expected);
   Status run_locked(std::string* print, bool setting_up,
                     std::span<const TableSchemaPtr> source_tables);
+  Status run_steps(std::span<const SetupStep> steps, std::string_view doing);
   Status add_columns(const TableSchema& shape);
   Status prepare_savepoint();
   Status go_back();

@@ -221,45 +221,69 @@ Result<bool> check_metadata(Connection& connection, std::vector<Error>& findings
   return true;
 }
 
-}  // namespace
+// A schema that the role owns is one that it can fill.
+SetupStep create_schema(const Connection& connection, const std::string& schema) {
+  const std::string sql = "CREATE SCHEMA IF NOT EXISTS " + schema;
+  return {sql, sql + " AUTHORIZATION " + connection.role()};
+}
 
-Result<std::vector<std::string>> setup_sql(Connection& connection, const Options& options,
-                                           std::span<const TableSchemaPtr> source_tables) {
-  std::vector<std::string> sql;
+SetupStep create_table(const Connection& connection, const std::string& schema, std::string sql) {
+  return {std::move(sql), "GRANT USAGE, CREATE ON SCHEMA " + schema + " TO " + connection.role()};
+}
+
+Result<std::vector<SetupStep>> metadata_steps(Connection& connection, const Options& options) {
+  std::vector<SetupStep> steps;
   // CREATE SCHEMA IF NOT EXISTS asks for the privilege even where there is nothing to do.
   TRY_ASSIGN(const bool schema, has_schema(connection, "millrace"));
-  if (!schema) sql.emplace_back("CREATE SCHEMA IF NOT EXISTS millrace");
+  if (!schema) steps.push_back(create_schema(connection, "millrace"));
+  std::vector<std::string> made;
   TRY_ASSIGN(const bool table, has_metadata(connection, "applied"));
-  if (!table) sql.emplace_back(kAppliedTable);
+  if (!table) made.emplace_back(kAppliedTable);
   TRY_ASSIGN(auto history, setup_history_sql(connection));
-  sql.insert(sql.end(), history.begin(), history.end());
+  made.insert(made.end(), history.begin(), history.end());
   if (options.park) {
     TRY_ASSIGN(auto letters, setup_letters_sql(connection));
-    sql.insert(sql.end(), letters.begin(), letters.end());
+    made.insert(made.end(), letters.begin(), letters.end());
   }
+  for (std::string& sql : made) {
+    if (sql.starts_with("CREATE TABLE")) {
+      steps.push_back(create_table(connection, "millrace", std::move(sql)));
+    } else {
+      steps.push_back({std::move(sql)});
+    }
+  }
+  return steps;
+}
+
+}  // namespace
+
+Result<std::vector<SetupStep>> setup_steps(Connection& connection, const Options& options,
+                                           std::span<const TableSchemaPtr> source_tables) {
+  TRY_ASSIGN(auto steps, metadata_steps(connection, options));
   std::set<std::string> created;
   for (const TableSchemaPtr& source : source_tables) {
     const sink::TableMapping* mapping = find_mapping(options.tables, *source);
     if (mapping == nullptr) continue;
     TRY_ASSIGN(const Binding binding, bind_table(connection, *source, *mapping));
     if (binding.exists) {
-      if (will_be_added(binding, options)) sql.push_back(add_columns_sql(binding));
+      if (will_be_added(binding, options)) steps.push_back({add_columns_sql(binding)});
       if (binding.keyed && binding.target.find(kVersionColumn) == nullptr &&
           created.insert(binding.table_sql()).second) {
-        sql.push_back(add_version_sql(binding.table_sql()));
+        steps.push_back({add_version_sql(binding.table_sql())});
       }
       continue;
     }
     if (!mapping->create || !created.insert(binding.table_sql()).second) continue;
     if (!binding.findings.empty()) return fail(binding.findings.front());
+    const std::string schema = quote_identifier(mapping->target_schema);
     TRY_ASSIGN(const bool there, has_schema(connection, mapping->target_schema));
     if (!there && created.insert(mapping->target_schema).second) {
-      sql.push_back("CREATE SCHEMA IF NOT EXISTS " + quote_identifier(mapping->target_schema));
+      steps.push_back(create_schema(connection, schema));
     }
     TRY_ASSIGN(auto create, create_table_sql(connection, binding));
-    sql.push_back(std::move(create));
+    steps.push_back(create_table(connection, schema, std::move(create)));
   }
-  return sql;
+  return steps;
 }
 
 Result<std::vector<Error>> check_tables(Connection& connection, const Options& options,
@@ -282,18 +306,18 @@ Result<std::vector<Error>> check_tables(Connection& connection, const Options& o
   return findings;
 }
 
-Result<std::vector<std::string>> teardown_sql(Connection& connection, const Options& options) {
-  std::vector<std::string> sql;
+Result<std::vector<SetupStep>> teardown_steps(Connection& connection, const Options& options) {
+  std::vector<SetupStep> steps;
   std::set<std::string> seen;
   for (const sink::TableMapping& mapping : options.tables) {
     TRY_ASSIGN(const auto table,
                read_table(connection, mapping.target_schema, mapping.target_table));
     const std::string name = quote_table(mapping.target_schema, mapping.target_table);
     if (!table || table->find(kVersionColumn) == nullptr || !seen.insert(name).second) continue;
-    sql.push_back(fmt::format("ALTER TABLE {} DROP COLUMN IF EXISTS {}", name, kVersionColumn));
+    steps.push_back({fmt::format("ALTER TABLE {} DROP COLUMN IF EXISTS {}", name, kVersionColumn)});
   }
   TRY_ASSIGN(const bool schema, has_schema(connection, "millrace"));
-  if (!schema) return sql;
+  if (!schema) return steps;
   const Reply others = connection.run(
       "SELECT 1 FROM millrace.applied WHERE pipeline <> $1::text LIMIT 1", {options.pipeline});
   if (!others.ok() && others.sqlstate() != "42P01") {
@@ -306,13 +330,13 @@ Result<std::vector<std::string>> teardown_sql(Connection& connection, const Opti
       if (there) tables.emplace_back(name);
     }
     for (const std::string& name : tables) {
-      sql.push_back("DELETE FROM millrace." + name +
-                    " WHERE pipeline = " + connection.literal(options.pipeline));
+      steps.push_back({"DELETE FROM millrace." + name +
+                       " WHERE pipeline = " + connection.literal(options.pipeline)});
     }
   } else {
-    sql.emplace_back("DROP SCHEMA millrace CASCADE");
+    steps.push_back({"DROP SCHEMA millrace CASCADE"});
   }
-  return sql;
+  return steps;
 }
 
 }  // namespace millrace::postgres

@@ -12,9 +12,16 @@
 
 namespace millrace::postgres {
 
+// A statement of set-up or teardown.
+struct SetupStep {
+  std::string sql;
+  // What lets the role run it; empty: the statement itself, by a role that may.
+  std::string grant = "";
+};
+
 // In order; empty when all is there. Errors: bad_data when a table that is to be created can not
 // be.
-Result<std::vector<std::string>> setup_sql(Connection& connection, const Options& options,
+Result<std::vector<SetupStep>> setup_steps(Connection& connection, const Options& options,
                                            std::span<const TableSchemaPtr> source_tables);
 
 Result<std::vector<Error>> check_tables(Connection& connection, const Options& options,
@@ -29,6 +36,6 @@ Result<std::vector<std::string>> setup_history_sql(Connection& connection);
 Status check_history(Connection& connection, std::vector<Error>& findings);
 
 // The schema goes with the last pipeline.
-Result<std::vector<std::string>> teardown_sql(Connection& connection, const Options& options);
+Result<std::vector<SetupStep>> teardown_steps(Connection& connection, const Options& options);
 
 }  // namespace millrace::postgres

@@ -115,44 +115,6 @@ Result<std::optional<Applied>> PostgresTarget::read_applied() {
   return std::optional<Applied>(std::move(applied));
 }
 
-Status PostgresTarget::setup(std::span<const TableSchemaPtr> source_tables, std::string* print) {
-  return run_locked(print, true, source_tables);
-}
-
-Status PostgresTarget::teardown(std::string* print) { return run_locked(print, false, {}); }
-
-// Looks and acts under one lock, so that two that set up at once do not both find something
-// missing.
-Status PostgresTarget::run_locked(std::string* print, bool setting_up,
-                                  std::span<const TableSchemaPtr> source_tables) {
-  TRY(connect());
-  writer_->forget();
-  if (print == nullptr) {
-    const Reply lock =
-        connection_->run("BEGIN; SELECT pg_advisory_xact_lock(hashtext('millrace setup'))");
-    if (!lock.ok()) return give_up(to_error(*connection_, lock, "locking the set-up"));
-  }
-  const auto sql = setting_up ? setup_sql(*connection_, options_, source_tables)
-                              : teardown_sql(*connection_, options_);
-  if (!sql) return give_up(sql.error());
-  for (const std::string& statement : *sql) {
-    if (print != nullptr) {
-      print->append(statement).append(";\n");
-      continue;
-    }
-    const Reply reply = connection_->run(statement);
-    if (!reply.ok()) {
-      return give_up(
-          to_error(*connection_, reply, setting_up ? "setting up the target" : "tearing down")
-              .with_hint("a privileged role may run: " + statement));
-    }
-  }
-  if (print != nullptr) return {};
-  const Reply done = connection_->run("COMMIT");
-  if (!done.ok()) return give_up(to_error(*connection_, done, "committing the set-up"));
-  return {};
-}
-
 Status PostgresTarget::set_origin(const Applied& origin) {
   TRY(connect());
   const Reply reply =

@@ -153,6 +153,10 @@ TEST_CASE("check: privileges of a plain role") {
   const Status status = target->setup(world.shapes, nullptr);
   REQUIRE_FALSE(status);
   CHECK(status.error().code() == ErrorCode::bad_data);
+  CHECK(status.error().hint() ==
+        "let a privileged role run this, then repeat the command: CREATE SCHEMA IF NOT EXISTS "
+        "millrace AUTHORIZATION \"Plain "
+        "role\"; ALTER TABLE \"dst\".\"t\" ADD COLUMN IF NOT EXISTS _millrace bytea");
   // With what check and setup ask for, the plain role can do all of it.
   world.db().run(schema + ";" + grant + "; ALTER TABLE dst.t ADD COLUMN _millrace bytea");
   world.open();
@@ -233,4 +237,38 @@ TEST_CASE("teardown: removes columns and metadata, and leaves other pipelines al
   REQUIRE(world.target->teardown(nullptr));
   CHECK(world.db().one("SELECT count(*) FROM pg_namespace WHERE nspname = 'millrace'") == "0");
   REQUIRE(world.target->teardown(nullptr));
+}
+
+TEST_CASE("teardown: a role that may not is told all at once, and removes nothing") {
+  World world;
+  world.db().run("DROP ROLE IF EXISTS stays_out; CREATE ROLE stays_out LOGIN");
+  for (const char* name : {"t", "u", "mine"}) {
+    for (const char* schema : {"src", "dst"}) {
+      world.db().run(std::string("CREATE TABLE ") + schema + "." + name + " (id int PRIMARY KEY)");
+    }
+    world.add(name);
+  }
+  world.open();
+  world.db().run(
+      "ALTER TABLE dst.mine OWNER TO stays_out; GRANT ALL ON SCHEMA dst, millrace TO stays_out; "
+      "GRANT ALL ON ALL TABLES IN SCHEMA millrace TO stays_out");
+  postgres::Options options = world.options;
+  options.dsn += " user=stays_out";
+  auto target = open_target(options);
+  const Status denied = target->teardown(nullptr);
+  REQUIRE_FALSE(denied);
+  CHECK(denied.error().hint() ==
+        "let a privileged role run this, then repeat the command: ALTER TABLE \"dst\".\"t\" DROP "
+        "COLUMN IF EXISTS _millrace; "
+        "ALTER TABLE \"dst\".\"u\" DROP COLUMN IF EXISTS _millrace; DROP SCHEMA millrace CASCADE");
+  CHECK(world.db().one("SELECT count(*) FROM pg_attribute WHERE attname = '_millrace' AND NOT "
+                       "attisdropped AND attrelid = 'dst.mine'::regclass") == "1");
+  // The rest is the role's own to do.
+  world.db().run(denied.error().hint().substr(
+      std::string("let a privileged role run this, then repeat the command: ").size()));
+  REQUIRE(target->teardown(nullptr));
+  CHECK(world.db().one("SELECT count(*) FROM pg_attribute WHERE attname = '_millrace' AND NOT "
+                       "attisdropped") == "0");
+  target.reset();
+  world.db().run("DROP OWNED BY stays_out CASCADE; DROP ROLE stays_out");
 }
