@@ -83,7 +83,8 @@ Status Backfill::nothing_paused() const {
   for (const CopyJob& job : jobs_) {
     if (job.state != JobState::paused) continue;
     return fail(ErrorCode::bad_data, "the copy of " + job.table + " is paused: " + job.why,
-                "`millrace backfill resume` or `cancel`, and run again");
+                "mend that and `millrace backfill resume --table " + job.table +
+                    "`, or `cancel` it; then run again");
   }
   return {};
 }
@@ -206,9 +207,9 @@ Status Backfill::hold(int64_t id, const Error& error) {
   const std::string table = job != nullptr ? job->table : std::string();
   drop(id);
   stale_ = true;
-  logging::error(
-      "a copy is paused",
-      {{"table", table}, {"error", error.describe()}, {"go_on_with", "millrace backfill resume"}});
+  logging::error("a copy is paused", {{"table", table},
+                                      {"error", error.describe()},
+                                      {"go_on_with", "millrace backfill resume --table " + table}});
   constexpr std::array kFrom{JobState::waiting, JobState::running};
   auto held = box_->set_state(id, kFrom, JobState::paused, error.describe());
   return !held && held.error().code() != ErrorCode::negative ? held : Status();

@@ -49,7 +49,7 @@ struct Options {
 };
 
 struct Progress {
-  std::string state = "none";  // none | running | paused | throttled | done
+  std::string state = "none";  // none | waiting | running | paused | throttled | done
   std::string table;
   std::optional<double> percent, rows_per_s, eta_s;
   std::string why;

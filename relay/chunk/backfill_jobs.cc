@@ -96,14 +96,19 @@ Progress Backfill::progress() {
     out.state = "done";
     return out;
   }
-  out.state = shown->state == JobState::paused ? "paused" : "running";
+  out.state = sink::to_string(shown->state);
   out.table = shown->table;
   out.why = shown->why;
+  bool is_read = false;
   for (const auto& reader : readers_) {
     if (reader->job() != shown->id) continue;
+    is_read = true;
     const JobReader::State state = reader->state();
     if (state.throttled) out.state = "throttled";
     if (!state.why.empty()) out.why = state.why;
+  }
+  if (!is_read && shown->state == JobState::waiting && out.why.empty()) {
+    out.why = "its turn has not come yet";
   }
   const SteadyTime now = clock_.now();
   double rows = 0;

@@ -12,6 +12,8 @@
 #include "relay/chunk/postgres_source.h"
 #include "relay/cli/backfill_text.h"
 #include "relay/cli/command.h"
+#include "relay/cli/live_status.h"
+#include "relay/cli/status_text.h"
 #include "relay/cli/wiring.h"
 
 namespace millrace::cli {
@@ -127,7 +129,7 @@ Error has_open_job(const CopyJob& job) {
   return Error(ErrorCode::refused,
                job.table + " has an open copy already, job " + std::to_string(job.id) + " (" +
                    std::string(sink::to_string(job.state)) + "); nothing was changed",
-               "wait for it, or `millrace backfill cancel --table " + job.table + "`");
+               "wait for it, or `millrace backfill cancel --table " + shell_word(job.table) + "`");
 }
 
 Result<int> start(const config::Config& config, const BackfillCommand& command) {
@@ -205,8 +207,13 @@ Result<int> status(const config::Config& config, const BackfillCommand& command)
       jobs.push_back(job);
     }
   }
+  LiveCopies live;
+  if (const auto process = process_status(config); process && process->role != "capture") {
+    live = process->backfill;
+  }
   std::fputs(
-      (command.json ? jobs_json(jobs, opened.applied) : jobs_text(jobs, opened.applied)).c_str(),
+      (command.json ? jobs_json(jobs, opened.applied, live) : jobs_text(jobs, opened.applied, live))
+          .c_str(),
       stdout);
   return 0;
 }

@@ -52,6 +52,24 @@ std::string key_text(const std::optional<sink::KeyText>& key) {
              : std::string();
 }
 
+struct Shown {
+  std::string state, why;
+};
+
+Shown shown(const CopyJob& job, const LiveCopies& live) {
+  Shown out{std::string(sink::to_string(job.state)), job.why};
+  const bool goes_on = job.state == JobState::waiting || job.state == JobState::running;
+  if (!goes_on) return out;
+  if (!live) {
+    out.why = "no process that applies answers here: `millrace run`";
+  } else if (live->table == job.table && live->state != "paused") {
+    out = {live->state, live->why};
+  } else if (job.state == JobState::waiting) {
+    out.why = "its turn has not come yet";
+  }
+  return out;
+}
+
 }  // namespace
 
 Result<sink::KeyText> parse_key(std::string_view text) {
@@ -75,16 +93,18 @@ Result<sink::KeyText> parse_key(std::string_view text) {
   return out;
 }
 
-std::string jobs_text(std::span<const CopyJob> jobs, Lsn applied) {
+std::string jobs_text(std::span<const CopyJob> jobs, Lsn applied, const LiveCopies& live) {
   if (jobs.empty()) return "nothing was copied yet\n";
   std::string out;
   for (const CopyJob& job : jobs) {
+    const Shown now = shown(job, live);
     out += fmt::format("{} {} {}: {}, {} rows", job.id, sink::to_string(job.kind), job.table,
-                       sink::to_string(job.state), job.rows_done);
+                       now.state, job.rows_done);
     if (const auto part = percent(job)) out += fmt::format(" ({:.1f} %)", *part);
     if (job.done_to && job.open()) out += ", up to " + printable(key_text(job.done_to));
     if (job.restarts > 0) out += fmt::format(", begun anew {} times", job.restarts);
-    if (!job.why.empty()) out += ": " + printable(job.why);
+    if (!now.why.empty()) out += ": " + printable(now.why);
+    if (job.state == JobState::paused) out += "; " + resume_command(job.table);
     out += "\n";
   }
   if (is_consistent(jobs, applied)) {
@@ -95,18 +115,19 @@ std::string jobs_text(std::span<const CopyJob> jobs, Lsn applied) {
   return out;
 }
 
-std::string jobs_json(std::span<const CopyJob> jobs, Lsn applied) {
+std::string jobs_json(std::span<const CopyJob> jobs, Lsn applied, const LiveCopies& live) {
   const bool consistent = is_consistent(jobs, applied);
   ordered_json out = {{"consistent", consistent},
                       {"consistent_since", consistent ? to_string(consistent_since(jobs)) : ""},
                       {"jobs", ordered_json::array()}};
   for (const CopyJob& job : jobs) {
+    const Shown now = shown(job, live);
     out["jobs"].push_back(
         {{"job", job.id},
          {"table", job.table},
          {"kind", sink::to_string(job.kind)},
          {"state", sink::to_string(job.state)},
-         {"why", job.why},
+         {"why", now.why},
          {"rows", job.rows_done},
          {"rows_estimated", or_null(job.rows_estimated)},
          {"percent", or_null(percent(job))},

@@ -14,24 +14,6 @@ using pipeline::StatusSnapshot;
 
 constexpr int kShownDays = 400;
 
-// The address file says which port was chosen; without it, the config's.
-Result<StatusSnapshot> ask_process(const config::Config& config) {
-  if (!config.admin.enabled) return fail(ErrorCode::retryable, "admin.listen is off");
-  admin::Address address{config.admin.host, config.admin.port};
-  if (auto written = admin::read_address_file(config.state + "/admin.address")) {
-    address = *written;
-  } else if (config.admin.port == 0) {
-    return fail(std::move(written).error());
-  }
-  TRY_ASSIGN(auto status,
-             admin::fetch_status(address.host, address.port, config.admin.token.reveal()));
-  if (status.pipeline != config.pipeline) {
-    return fail(ErrorCode::retryable,
-                "pipeline " + status.pipeline + " listens where this one would (admin.listen)");
-  }
-  return status;
-}
-
 Status ask_source(const config::Config& config, StatusSnapshot& status, Lsn& end) {
   source::Catalog catalog(source_options(config));
   TRY_ASSIGN(end, catalog.flush_lsn());
@@ -76,8 +58,26 @@ Status ask_target(const config::Config& config, StatusSnapshot& status) {
 
 }  // namespace
 
+// The address file says which port was chosen; without it, the config's.
+Result<StatusSnapshot> process_status(const config::Config& config) {
+  if (!config.admin.enabled) return fail(ErrorCode::retryable, "admin.listen is off");
+  admin::Address address{config.admin.host, config.admin.port};
+  if (auto written = admin::read_address_file(config.state + "/admin.address")) {
+    address = *written;
+  } else if (config.admin.port == 0) {
+    return fail(std::move(written).error());
+  }
+  TRY_ASSIGN(auto status,
+             admin::fetch_status(address.host, address.port, config.admin.token.reveal()));
+  if (status.pipeline != config.pipeline) {
+    return fail(ErrorCode::retryable,
+                "pipeline " + status.pipeline + " listens where this one would (admin.listen)");
+  }
+  return status;
+}
+
 Result<StatusSnapshot> live_status(const config::Config& config) {
-  auto asked = ask_process(config);
+  auto asked = process_status(config);
   if (asked || asked.error().code() == ErrorCode::refused) return asked;
 
   StatusSnapshot status;

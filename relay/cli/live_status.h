@@ -8,6 +8,9 @@
 
 namespace millrace::cli {
 
+// Of the process alone. Errors: refused, or why none answers.
+Result<pipeline::StatusSnapshot> process_status(const config::Config& config);
+
 // Errors: refused when the process does not let us ask; otherwise what is missing is said in
 // `health`.
 Result<pipeline::StatusSnapshot> live_status(const config::Config& config);

@@ -1,5 +1,6 @@
 #include "relay/cli/status_text.h"
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <utility>
@@ -54,7 +55,8 @@ std::string backfill_text(const pipeline::BackfillStatus& backfill) {
   if (backfill.percent) out += fmt::format(", {:.1f} %", *backfill.percent);
   if (backfill.rows_per_s) out += fmt::format(", {:.0f} rows/s", *backfill.rows_per_s);
   if (backfill.eta_s) out += ", " + human_seconds(*backfill.eta_s) + " to go";
-  if (!backfill.why.empty()) out += " (" + printable(backfill.why) + ")";
+  if (!backfill.why.empty()) out += ": " + printable(backfill.why);
+  if (backfill.state == "paused") out += "; " + resume_command(backfill.table);
   return out + "\n";
 }
 
@@ -85,6 +87,21 @@ std::string printable(std::string text) {
     if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = ' ';
   }
   return text;
+}
+
+std::string shell_word(const std::string& text) {
+  const bool plain = !text.empty() && std::all_of(text.begin(), text.end(), [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
+           c == '.' || c == '-' || c == '/';
+  });
+  if (plain) return text;
+  std::string out = "'";
+  for (const char c : text) out += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return out + "'";
+}
+
+std::string resume_command(const std::string& table) {
+  return "`millrace backfill resume --table " + shell_word(table) + "`";
 }
 
 std::string human_bytes(uint64_t bytes) {

@@ -11,6 +11,10 @@ std::string status_text(const pipeline::StatusSnapshot& status);
 
 // Messages hold what servers said: no control characters reach the terminal.
 std::string printable(std::string text);
+// As a shell takes it: in quotes where it must be.
+std::string shell_word(const std::string& text);
+// The command that lets a paused copy go on.
+std::string resume_command(const std::string& table);
 
 std::string human_bytes(uint64_t bytes);    // "1.5 MB"
 std::string human_seconds(double seconds);  // "0.25 s", "3 min 20 s", "2 h 5 min"

@@ -81,7 +81,7 @@ struct Totals {
 };
 
 struct BackfillStatus {
-  std::string state = "none";  // none | running | paused | throttled | done
+  std::string state = "none";  // none | waiting | running | paused | throttled | done
   std::string table;
   std::optional<double> percent;
   std::optional<double> rows_per_s;

@@ -230,7 +230,9 @@ def test_steering(world):
     relay.start(ready=True)
     status = relay.wait_status(lambda s: s["backfill"]["state"] == "throttled", what="the throttle")
     assert status["backfill"]["why"] == "the shop is busy" and status["backfill"]["table"] == "public.t"
-    assert "the shop is busy" in relay.command("status").stdout
+    for words in (["status"], ["backfill", "status"]):
+        said = relay.command(*words).stdout
+        assert "throttled" in said and "the shop is busy" in said, said
     for words, why, code in ((["start", "--table", "t"], "open copy already", 4),
                              (["start", "--table", "nope"], "`tables` has no public.nope", 2),
                              (["start", "--table", "k"], "no key", 2)):
@@ -238,6 +240,9 @@ def test_steering(world):
         assert refused.returncode == code and why in refused.stderr, refused.stderr
     assert relay.command("backfill", "pause", "--table", "t").returncode == 0
     relay.wait_status(lambda s: s["backfill"]["state"] == "paused", timeout_s=5, what="paused")
+    for words in (["status"], ["backfill", "status"]):
+        said = relay.command(*words).stdout
+        assert "paused" in said and "`millrace backfill resume --table public.t`" in said, said
     assert relay.command("backfill", "pause").returncode == 3
     assert relay.command("backfill", "cancel").returncode == 0
     relay.wait_status(lambda s: s["backfill"]["state"] == "done", timeout_s=5, what="cancelled")

@@ -60,8 +60,11 @@ def copy_beside_hanging_commits(world, mutate=""):
         status = relay.wait_status(lambda s: s["backfill"]["state"] == "done" or "waits for" in s["backfill"]["why"],
                                    what="the copy waits")
         if not mutate:
-            assert status["backfill"]["state"] == "running"
+            assert status["backfill"]["state"] == "waiting"
             assert "transaction " in status["backfill"]["why"] and "SyncRep" in status["backfill"]["why"]
+            for words in (["status"], ["backfill", "status"]):  # one word and one reason in both
+                said = relay.command(*words).stdout
+                assert "waiting" in said and "it waits for transaction " in said, said
     finally:
         standby(world, "")
         for session in hanging:
