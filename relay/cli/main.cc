@@ -3,8 +3,10 @@
 // Exit codes: 0 done, 1 stopped by an error, 2 usage or config (nothing was touched), 3 a negative
 // check, 4 refused for safety. The last line on stderr of a failing command says what, why and what
 // to do.
+#include <algorithm>
 #include <cstdio>
 #include <exception>
+#include <vector>
 
 #include <CLI/CLI.hpp>
 
@@ -33,11 +35,11 @@ void add_commands(CLI::App& app, Invocation& invocation) {
   add_not_built(app, invocation, "replay");
 }
 
-// CLI11 calls a misspelt command a missing one.
-std::string usage_mistake(const CLI::App& app, const CLI::ParseError& error) {
+// CLI11 calls a misspelt command a missing one, and answers its --help.
+std::string unknown_command(const CLI::App& app) {
   const auto rest = app.remaining();
   const bool unknown = app.get_subcommands().empty() && !rest.empty() && !rest[0].starts_with('-');
-  return unknown ? "there is no command `" + rest[0] + "`" : std::string(error.what());
+  return unknown ? "there is no command `" + rest[0] + "`" : std::string();
 }
 
 void say(const Context& context, const std::string& line) {
@@ -98,19 +100,37 @@ int run_command(Invocation& invocation) {
   return *code;
 }
 
+// In reverse, as CLI11 wants them; `help X Y` is another way to write `X Y --help`.
+std::vector<std::string> arguments_of(int argc, char** argv) {
+  std::vector<std::string> words(argv + std::min(argc, 1), argv + argc);
+  if (!words.empty() && words.front() == "help") {
+    words.erase(words.begin());
+    if (words.empty() || (words.back() != "--help" && words.back() != "-h")) {
+      words.emplace_back("--help");
+    }
+  }
+  std::reverse(words.begin(), words.end());
+  return words;
+}
+
 int parse_and_run(int argc, char** argv) {
   Invocation invocation;
   CLI::App app("Millrace keeps a Postgres database derived from another one, through a log.",
                "millrace");
   app.require_subcommand(1);
-  app.footer("Begin with `millrace check -c FILE`. Every command has --help with an example.");
+  app.footer(
+      "Begin with `millrace check -c FILE`. `millrace help COMMAND` has an example of each.");
+  app.set_version_flag("-V,--version", std::string("millrace ") + MILLRACE_VERSION,
+                       "print the version");
   add_commands(app, invocation);
   try {
-    app.parse(argc, argv);
+    app.parse(arguments_of(argc, argv));
   } catch (const CLI::ParseError& error) {
-    if (error.get_exit_code() == 0) return app.exit(error);  // --help: printed to stdout
+    const std::string unknown = unknown_command(app);
+    // --help and --version are printed to stdout.
+    if (error.get_exit_code() == 0 && unknown.empty()) return app.exit(error);
     std::fprintf(stderr, "millrace: %s; see `millrace --help`\n",
-                 usage_mistake(app, error).c_str());
+                 unknown.empty() ? error.what() : unknown.c_str());
     return kUsage;
   }
   return run_command(invocation);

@@ -113,6 +113,21 @@ def test_version(world):
     assert done.returncode == 0 and re.search(r"\d+\.\d+\.\d+", done.stdout)
 
 
+def test_version_and_help_however_they_are_asked_for(world):
+    relay = world.relay(["public.t"])
+
+    def said(*words):
+        done = relay.command(*words, config=False)
+        assert done.returncode == 0 and not done.stderr, (words, done.stderr)
+        return done.stdout
+    assert said("version") == said("--version") == said("-V")
+    assert said("help") == said("--help") == said("help", "--help")
+    assert said("help", "verify") == said("verify", "--help") and "--sample" in said("help", "verify")
+    assert said("help", "backfill", "start") == said("backfill", "start", "--help")
+    unknown = relay.command("help", "verfy", config=False)
+    assert unknown.returncode == 2 and "there is no command `verfy`" in unknown.stderr, unknown.stderr
+
+
 def test_log_format_json(world, running):
     running.terminate()
     path = running.log_path()
