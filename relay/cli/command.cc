@@ -1,6 +1,11 @@
 #include "relay/cli/command.h"
 
+#include <cmath>
+#include <cstdlib>
+#include <utility>
+
 #include <CLI/CLI.hpp>
+#include <fmt/format.h>
 #include <pwd.h>
 #include <unistd.h>
 
@@ -18,6 +23,26 @@ void add_config_option(CLI::App& command, Invocation& invocation) {
 
 void set_example(CLI::App& command, const std::string& example) {
   command.footer("Example:\n  " + example);
+}
+
+CLI::Option* add_seconds_option(CLI::App& command, const std::string& name, double& seconds,
+                                const std::string& description) {
+  const auto in_seconds = [](std::string& text) -> std::string {
+    char* end = nullptr;
+    const double number = std::strtod(text.c_str(), &end);
+    const std::string unit(end);
+    for (const auto& [known, factor] :
+         {std::pair("", 1.0), std::pair("s", 1.0), std::pair("ms", 0.001), std::pair("m", 60.0),
+          std::pair("h", 3600.0), std::pair("d", 86400.0)}) {
+      if (end == text.c_str() || unit != known || !std::isfinite(number)) continue;
+      text = fmt::format("{}", number * factor);
+      return {};
+    }
+    return text + " is no time: write seconds, or a number with ms, s, m, h or d";
+  };
+  return command.add_option(name, seconds, description)
+      ->type_name("TIME")
+      ->transform(CLI::Validator(in_seconds, ""));
 }
 
 std::string person() {

@@ -17,7 +17,8 @@
 
 namespace CLI {
 class App;
-}
+class Option;
+}  // namespace CLI
 
 namespace millrace::cli {
 
@@ -68,6 +69,9 @@ void add_docs_config(CLI::App& app,
 // --help.
 void add_config_option(CLI::App& command, Invocation& invocation);
 void set_example(CLI::App& command, const std::string& example);
+// A time: seconds, or a number with ms, s, m, h or d ("90", "1.5", "500ms", "2m").
+CLI::Option* add_seconds_option(CLI::App& command, const std::string& name, double& seconds,
+                                const std::string& description);
 // Who runs the command, for journals: "user@host".
 std::string person();
 // Promised, not built: not listed, and says so with exit code 2 when it is called.

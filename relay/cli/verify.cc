@@ -107,10 +107,9 @@ void add_verify(CLI::App& app, Invocation& invocation) {
   command->add_option("--seed", arguments->seed, "of the sample: the same chunks again");
   command->add_flag("--show-values", arguments->values,
                     "the beginnings of values that differ: they may be secret");
-  command
-      ->add_option("--wait", arguments->wait_s,
-                   "seconds to wait for a transaction of the source, or a target that does not "
-                   "move, before it is undecided")
+  add_seconds_option(*command, "--wait", arguments->wait_s,
+                     "how long to wait for a transaction of the source, or a target that does not "
+                     "move, before it is undecided (60s)")
       ->check(CLI::Range(0.0, 86400.0));
   command->add_option("--rounds", arguments->rounds, "looks at a row that is changing")
       ->check(CLI::Range(2, 1000));

@@ -268,7 +268,10 @@ def test_invariants_sample_and_refusals(world):
         assert done.returncode == 2 and says in done.stderr, done.stderr
     relay.stop()
     world.target.execute("insert into t values (5000, 1)")
-    done = relay.command("verify", "--wait", 1)
+    for text in ("x", "5y", "nan", "-1", "2d"):
+        refused = relay.command("verify", "--wait", text)
+        assert refused.returncode == 2 and "--wait" in refused.stderr, refused.stderr
+    done = relay.command("verify", "--wait", "1000ms")
     assert done.returncode == 1 and "did not move for 1 s" in done.stderr and "millrace run" in done.stderr, done.stderr
     world.target.execute("alter table t drop column _millrace")
     done = relay.command("verify")
