@@ -1,5 +1,6 @@
 #include "relay/checkpoint/history.h"
 
+#include <algorithm>
 #include <limits>
 #include <string_view>
 
@@ -122,8 +123,9 @@ Result<std::vector<Entry>> History::between(const Place& from, const Place& to,
     return found.size() < limit;
   };
   TRY(db_.scan(Family::history, first_position_key(from), first_position_key(to),
-               Direction::forward, visit));
+               Direction::backward, visit));
   TRY(std::move(problem));
+  std::reverse(found.begin(), found.end());
   return found;
 }
 
@@ -140,9 +142,10 @@ Result<std::vector<Entry>> History::between(TimeMicros from, TimeMicros to, size
     if (*entry) found.push_back(std::move(**entry));
     return found.size() < limit;
   };
-  TRY(db_.scan(Family::history, first_time_key(from), first_time_key(to), Direction::forward,
+  TRY(db_.scan(Family::history, first_time_key(from), first_time_key(to), Direction::backward,
                visit));
   TRY(std::move(problem));
+  std::reverse(found.begin(), found.end());
   return found;
 }
 

@@ -32,7 +32,7 @@ class History {
   // Looks at no more than `steps` entries in each of the three bands; returns how many it removed.
   Result<size_t> thin(TimeMicros now, size_t steps);
 
-  // In ascending order, from <= x < to, at most `limit`.
+  // In ascending order, from <= x < to; the last `limit` of them.
   Result<std::vector<Entry>> between(const Place& from, const Place& to, size_t limit) const;
   Result<std::vector<Entry>> between(TimeMicros from, TimeMicros to, size_t limit) const;
   // The last entry with x <= the place or time.

@@ -49,6 +49,7 @@ class Store {
   Result<std::vector<std::string>> tables() const;
 
   // History in ascending order, from <= x < to, at most `limit` entries.
+  // The last `limit`, in ascending order.
   Result<std::vector<Entry>> history(const Place& from, const Place& to, size_t limit) const;
   Result<std::vector<Entry>> history(TimeMicros from, TimeMicros to, size_t limit) const;
   // The last entry at or before a place or time.

@@ -209,7 +209,11 @@ Status log_cat(log::Log& log, const LogCatOptions& options, std::stop_token stop
                const PrintLine& print) {
   TRY_ASSIGN(const auto reader, log.reader());
   TRY_ASSIGN(const auto bounds, reader->control_bounds());
-  Cat cat(*reader, options, print);
+  uint64_t printed = 0;
+  const PrintLine counted = [&](const std::string& line) {
+    return print(line) && ++printed != options.limit;
+  };
+  Cat cat(*reader, options, counted);
   return read_control(
       *reader, bounds, options.follow, stop,
       [&cat](LogOffset offset, const ControlRecord& record) { return cat.take(offset, record); });

@@ -3,6 +3,7 @@
 // Shows what an applier would see: rows that a valid manifest names, and no others. One thread.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <optional>
 #include <stop_token>
@@ -18,6 +19,7 @@ struct LogCatOptions {
   std::optional<Place> from;
   std::optional<Place> to;
   std::string topic;     // of rows; empty: every one
+  uint64_t limit = 0;    // lines, the first so many; 0: all
   bool follow = false;   // wait for more, until stopped
   bool control = false;  // claims, schemas and manifests instead of rows, void ones too
 };

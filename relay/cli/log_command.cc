@@ -71,6 +71,8 @@ void add_log(CLI::App& app, Invocation& invocation) {
   add_config_option(*cat_command, invocation);
   cat_command->add_option("--from", options->from, "LSN, position or time to begin at");
   cat_command->add_option("--to", options->to, "LSN, position or time to end before");
+  cat_command->add_option("--limit", options->cat.limit, "the first so many lines, and no more")
+      ->check(CLI::PositiveNumber);
   cat_command->add_option("--topic", options->cat.topic, "rows of this topic only");
   cat_command->add_flag("--follow,-f", options->cat.follow, "wait for more, until stopped");
   cat_command->add_flag("--control", options->cat.control,

@@ -36,10 +36,13 @@ void add_commands(CLI::App& app, Invocation& invocation) {
 }
 
 // CLI11 calls a misspelt command a missing one, and answers its --help.
-std::string unknown_command(const CLI::App& app) {
+std::string unknown_command(const CLI::App& app, const std::string& group = "") {
+  const auto parsed = app.get_subcommands();
+  if (!parsed.empty()) return unknown_command(*parsed.front(), parsed.front()->get_name() + " ");
+  if (app.get_require_subcommand_min() == 0) return {};
   const auto rest = app.remaining();
-  const bool unknown = app.get_subcommands().empty() && !rest.empty() && !rest[0].starts_with('-');
-  return unknown ? "there is no command `" + rest[0] + "`" : std::string();
+  const bool unknown = !rest.empty() && !rest[0].starts_with('-');
+  return unknown ? "there is no command `" + group + rest[0] + "`" : std::string();
 }
 
 void say(const Context& context, const std::string& line) {

@@ -144,7 +144,7 @@ Result<int> history(const config::Config& config, const OffsetsOptions& options)
   for (const checkpoint::Entry& entry : entries) lines.push_back(line_of(entry));
   std::fputs((options.json ? lines_json(lines) : lines_text(lines)).c_str(), stdout);
   if (lines.size() == options.limit) {
-    logging::info("there may be more; raise --limit", {{"limit", options.limit}});
+    logging::info("there may be older ones; raise --limit", {{"limit", options.limit}});
   }
   return 0;
 }
@@ -184,10 +184,10 @@ void add_offsets(CLI::App& app, Invocation& invocation) {
   set_example(*show_command, "millrace offsets show published -c shop.yaml");
 
   auto* history_command = add(*group, invocation, options, "history",
-                              "published offsets of the past, oldest first", history);
+                              "published offsets of the past, the newest last", history);
   history_command->add_option("--from", options->from, "LSN, position or time to begin at");
   history_command->add_option("--to", options->to, "LSN, position or time to end before");
-  history_command->add_option("--limit", options->limit, "at most so many")
+  history_command->add_option("--limit", options->limit, "the newest so many")
       ->check(CLI::Range(size_t{1}, size_t{1'000'000}))
       ->capture_default_str();
   set_example(

@@ -88,6 +88,9 @@ def test_offsets(world, running):
         assert done.returncode == 0 and done.stdout.strip(), f"{command}: {done.stderr}"
     done = running.command("offsets", "list", "--json")
     assert done.returncode == 0
+    history = json.loads(running.command("offsets", "history", "--json").stdout)
+    newest = json.loads(running.command("offsets", "history", "--json", "--limit", 1).stdout)
+    assert len(history) > 1 and newest[0]["manifest_offset"] >= history[-1]["manifest_offset"], "the newest, oldest first"
     assert running.name in done.stdout and json.loads(done.stdout.splitlines()[0] if done.stdout.count("\n") > 1 and
                                                       not done.stdout.startswith(("[", "{\n")) else done.stdout)
 
@@ -105,6 +108,8 @@ def test_log_cat(world, kafka):
     assert len(lines) >= 4
     assert "insert" in text and "update" in text and "delete" in text
     assert "line\\\\nbreak" in text or "line\\nbreak" in text
+    assert relay.command("log", "cat", "--limit", 2).stdout.splitlines() == done.stdout.splitlines()[:2]
+    assert len(relay.command("log", "cat", "--control", "--limit", 1).stdout.splitlines()) == 1
     assert relay.command("log", "describe").returncode == 0
 
 
@@ -124,8 +129,9 @@ def test_version_and_help_however_they_are_asked_for(world):
     assert said("help") == said("--help") == said("help", "--help")
     assert said("help", "verify") == said("verify", "--help") and "--sample" in said("help", "verify")
     assert said("help", "backfill", "start") == said("backfill", "start", "--help")
-    unknown = relay.command("help", "verfy", config=False)
-    assert unknown.returncode == 2 and "there is no command `verfy`" in unknown.stderr, unknown.stderr
+    for words, name in ((["help", "verfy"], "verfy"), (["verfy", "--help"], "verfy"), (["backfill", "strt"], "backfill strt")):
+        unknown = relay.command(*words, config=False)
+        assert unknown.returncode == 2 and f"there is no command `{name}`" in unknown.stderr, unknown.stderr
 
 
 def test_log_format_json(world, running):
