@@ -124,7 +124,7 @@ Result<int> retry(const config::Config& config, const LettersOptions& options) {
     left += stuck.waiting;
     logging::warn("a letter fails again", {{"id", stuck.letter.id},
                                            {"table", stuck.letter.table},
-                                           {"key", stuck.letter.key_json},
+                                           {"key", letter_key(stuck.letter)},
                                            {"error", stuck.error.describe()}});
   }
   logging::info("retried", {{"applied", outcome.applied}, {"left", left}});
@@ -170,8 +170,10 @@ CLI::App* add(CLI::App& parent, Invocation& invocation, std::shared_ptr<LettersO
 void add_selection(CLI::App& command, LettersOptions& options) {
   command.add_option("id", options.id, "a letter, as `list` shows it")->check(CLI::PositiveNumber);
   command
-      .add_option("--key", options.key,
-                  "the letters of one row: its table and its key (values with commas between)")
+      .add_option(
+          "--key", options.key,
+          "the letters of one row: its table and its key (as `list` shows it, or its values with "
+          "commas between)")
       ->expected(2)
       ->type_name("TABLE KEY");
   command.add_flag("--all", options.all, "every letter of the pipeline");

@@ -68,17 +68,26 @@ void walk(const std::vector<Letter>& letters, bool all, Take take) {
 
 }  // namespace
 
+std::string letter_key(const Letter& letter) {
+  const ordered_json members = key_of(letter);
+  NamedKey key;
+  for (const auto& [column, value] : members.items()) {
+    key.emplace_back(column, value.is_string() ? value.get<std::string>() : value.dump());
+  }
+  return key.empty() ? "" : key_text(key);
+}
+
 std::string letters_text(const std::vector<Letter>& letters, bool all) {
   if (letters.empty()) return {};
-  std::string out = fmt::format("{:<8} {:<28} {:<16} {:<7} {:<28} {:<7} {}\n", "ID", "TABLE", "KEY",
+  std::string out = fmt::format("{:<8} {:<28} {:<20} {:<7} {:<28} {:<7} {}\n", "ID", "TABLE", "KEY",
                                 "CHANGE", "SINCE", "BEHIND", "ERROR");
   walk(letters, all, [&out](const Letter& letter, size_t behind, int64_t head) {
     std::string error = letter.error;
     if (!letter.failed) error = fmt::format("waits behind {}", head);
     if (letter.id == head && !letter.failed) error = "waits to be tried again";
     if (error.size() > kErrorShown) error = error.substr(0, kErrorShown) + "...";
-    out += printable(fmt::format("{:<8} {:<28} {:<16} {:<7} {:<28} {:<7} {}", letter.id,
-                                 letter.table, values_of(letter), to_string(letter.op),
+    out += printable(fmt::format("{:<8} {:<28} {:<20} {:<7} {:<28} {:<7} {}", letter.id,
+                                 letter.table, letter_key(letter), to_string(letter.op),
                                  to_string(letter.parked_at), behind, error)) +
            "\n";
   });
@@ -104,7 +113,8 @@ std::string letter_details(const Letter& letter, const std::string& values) {
 }
 
 bool key_matches(const Letter& letter, std::string_view table, std::string_view key) {
-  return letter.table == table && (letter.key_json == key || values_of(letter) == key);
+  return letter.table == table &&
+         (letter.key_json == key || values_of(letter) == key || letter_key(letter) == key);
 }
 
 }  // namespace millrace::cli

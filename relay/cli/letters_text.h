@@ -17,7 +17,10 @@ std::string letters_json(const std::vector<sink::Letter>& letters, bool all);
 // One letter; `values` is its change as JSON, or empty.
 std::string letter_details(const sink::Letter& letter, const std::string& values);
 
-// What `--key TABLE KEY` means: the key's values with commas between, or the whole JSON object.
+// The key of its row, as key_text has it; empty for a table without one.
+std::string letter_key(const sink::Letter& letter);
+// What `--key TABLE KEY` means: that, the key's values with commas between, or the whole JSON
+// object.
 bool key_matches(const sink::Letter& letter, std::string_view table, std::string_view key);
 
 }  // namespace millrace::cli

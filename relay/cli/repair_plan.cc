@@ -320,11 +320,11 @@ std::string repair_text(std::span<const TableRepair> tables, bool each) {
     out += printable(table.table) + ": " + counts + "\n";
     for (const RepairKey& one : table.keys) {
       if (!each) break;
-      std::string key;
+      NamedKey key;
       for (size_t i = 0; i < one.key.size(); ++i) {
-        key += (i == 0 ? "" : ", ") + table.key_columns[i] + "=" + one.key[i];
+        key.emplace_back(table.key_columns[i], one.key[i]);
       }
-      out += fmt::format("  {} ({}): {}{}\n", word(one.action), printable(key), one.kind,
+      out += fmt::format("  {} {}: {}{}\n", word(one.action), key_text(key), one.kind,
                          one.action == RepairAction::keep ? ", and --delete-extra was not given"
                          : one.action == RepairAction::nothing
                              ? ", and the source has no such row any more"

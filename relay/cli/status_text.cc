@@ -7,6 +7,8 @@
 
 #include <fmt/format.h>
 
+#include "relay/event/table_schema.h"
+
 namespace millrace::cli {
 namespace {
 
@@ -87,6 +89,16 @@ std::string printable(std::string text) {
     if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = ' ';
   }
   return text;
+}
+
+std::string key_text(const NamedKey& key) {
+  std::string columns, values;
+  for (const auto& [column, value] : key) {
+    columns += (columns.empty() ? "" : ", ") + quote_if_needed(column);
+    if (&value != &key.front().second) values += ", ";
+    values += value;
+  }
+  return printable("(" + columns + ")=(" + values + ")");
 }
 
 std::string shell_word(const std::string& text) {

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "relay/pipeline/status.h"
 
@@ -11,6 +13,9 @@ std::string status_text(const pipeline::StatusSnapshot& status);
 
 // Messages hold what servers said: no control characters reach the terminal.
 std::string printable(std::string text);
+// A row's key as Postgres, and the errors of the target, have it: (a, b)=(1, x). Printable.
+using NamedKey = std::vector<std::pair<std::string, std::string>>;
+std::string key_text(const NamedKey& key);
 // As a shell takes it: in quotes where it must be.
 std::string shell_word(const std::string& text);
 // The command that lets a paused copy go on.

@@ -91,20 +91,11 @@ ordered_json json_of(const RowReport& row) {
   return out;
 }
 
-std::string key_text(const RowReport& row) {
-  std::string out;
-  for (const auto& [column, value] : row.key) {
-    if (!out.empty()) out += ", ";
-    out.append(column).append("=").append(value);
-  }
-  return printable(out);
-}
-
 std::string keys_text(const std::optional<compare::Key>& key, const char* none) {
   if (!key) return none;
   std::string out;
   for (const std::string& value : *key) out += (out.empty() ? "" : ", ") + value;
-  return printable(out);
+  return printable("(" + out + ")");
 }
 
 // What stands below a table's line.
@@ -125,7 +116,7 @@ std::string below(const TableReport& table, size_t width) {
 }
 
 std::string line_of(const RowReport& row) {
-  std::string out = fmt::format("{} {} ({})", row.kind, row.table, key_text(row));
+  std::string out = fmt::format("{} {} {}", row.kind, row.table, key_text(row.key));
   for (size_t i = 0; i < row.columns.size(); ++i) {
     out += (i == 0 ? ": " : ", ") + printable(row.columns[i]);
     if (i >= row.source.size()) continue;

@@ -119,7 +119,7 @@ def test_every_kind_of_difference_is_found_under_load(world):
     kinds = table_of(report, "public.kinds")
     assert (kinds["missing"], kinds["extra"], kinds["different"]) == (1, 2, 4), kinds
     done = relay.command("verify", "--table", "kinds", "--show-values")
-    assert done.returncode == 3 and "different public.kinds (id=6): n 1.0 | 1.00" in done.stdout, done.stdout
+    assert done.returncode == 3 and "different public.kinds (id)=(6): n 1.0 | 1.00" in done.stdout, done.stdout
     assert "public.kinds" in done.stderr.splitlines()[-1], done.stderr
 
 

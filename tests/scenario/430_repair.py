@@ -89,7 +89,7 @@ def test_damage_of_every_kind_under_load(world):
         dry = repair(relay, "--dry-run", "--delete-extra", "--table", "t", "--table", "k")
         assert ("public.t", ("1000",), "delete") in actions(dry) and ("public.k", utc[0], "delete") in actions(dry)
         shown = relay.command("repair", "--report", relay.folder / "verify.json", "--dry-run").stdout
-        assert "public.t: insert 1, replace 3, keep 2" in shown and "keep (id=1000): extra, and --delete-extra" in shown, shown
+        assert "public.t: insert 1, replace 3, keep 2" in shown and "keep (id)=(1000): extra, and --delete-extra" in shown, shown
         assert rows(world) == before and not keys_jobs(world) and not journal(world)
 
         # What is extra stays, what is not is mended.

@@ -66,12 +66,14 @@ TEST_CASE("letters_text: one line a row, nothing that reaches the terminal as a 
   CHECK(std::count(text.begin(), text.end(), '\n') == 6);
   CHECK(text.find('\x1b') == std::string::npos);
   CHECK(text.find("waits behind 11") != std::string::npos);
+  CHECK(text.find(" (a, b)=(A, x) ") != std::string::npos);
   CHECK(letters_text({}, true).empty());
 }
 
-TEST_CASE("key_matches: values with commas between, or the whole object") {
+TEST_CASE("key_matches: as the list shows it, values with commas between, or the whole object") {
   const auto one = letter(1, "41");
   CHECK(key_matches(one, "public.t", "41,x"));
+  CHECK(key_matches(one, "public.t", letter_key(one)));
   CHECK(key_matches(one, "public.t", R"({"a":"41","b":"x"})"));
   CHECK_FALSE(key_matches(one, "public.t", "41"));
   CHECK_FALSE(key_matches(one, "public.u", "41,x"));

@@ -17,6 +17,11 @@ TEST_CASE("human_bytes and human_seconds") {
   CHECK(human_seconds(7500) == "2 h 5 min");
 }
 
+TEST_CASE("key_text: as the errors of the target have it") {
+  CHECK(key_text({{"id", "41"}}) == "(id)=(41)");
+  CHECK(key_text({{"K ey", ""}, {"b", "x\ny"}}) == "(\"K ey\", b)=(, x y)");
+}
+
 TEST_CASE("status_text: health and why come first") {
   StatusSnapshot status;
   status.pipeline = "shop";

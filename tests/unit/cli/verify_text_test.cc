@@ -70,7 +70,7 @@ TEST_CASE("verify_text: no control character reaches the terminal") {
   report.rows.push_back(different());
   const std::string text = verify_text({}, report, {});
   CHECK(text.find('\x1b') == std::string::npos);
-  CHECK(text.find("different public.t (b=2 [31m, a=1): v NULL | ") != std::string::npos);
+  CHECK(text.find("different public.t (b, a)=(2 [31m, 1): v NULL | ") != std::string::npos);
 }
 
 }  // namespace
