@@ -129,8 +129,13 @@ class Catalog final : public SlotCatalog {
   Result<Lsn> emit_message(std::string_view prefix, std::string_view content, bool transactional);
 
  private:
-  Status select(const TableSelector& selector, std::vector<SourceTable>& out, bool& matched);
-  Status read_columns(SourceTable& table, const std::vector<int>& key);
+  struct Shape {
+    TableSchema schema;
+    std::vector<int> key;  // attribute numbers
+  };
+  Status select(const std::string& where, const std::string& schemas, const std::string& names,
+                std::vector<SourceTable>& out);
+  Status read_columns(std::span<Shape> shapes);
   Status read_publication_tables(Publication& publication);
   Status slot_could_be_here(const std::string& name);
   Status run_publication_sql(std::span<const std::string> statements);

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <charconv>
 #include <set>
+#include <unordered_map>
 
 #include <fmt/format.h>
 
@@ -11,6 +12,9 @@
 namespace millrace::source {
 namespace {
 
+// All tables are asked for in one statement, and so are their columns: a thousand statements take
+// seconds before the first row is read.
+//
 // One row a relation. The key's attribute numbers: of the index that the replica identity names;
 // for FULL of the primary key. Deferrable and invalid indexes identify nothing (relcache.c,
 // RelationGetIndexList). A partition is odd when its identity does not carry its root's key.
@@ -34,7 +38,7 @@ constexpr const char* kTablesSql = R"(
   ORDER BY n.nspname, c.relname)";
 
 constexpr const char* kColumnsSql = R"(
-  SELECT a.attnum, a.attname, a.atttypid, a.atttypmod, b.nspname, b.typname
+  SELECT a.attrelid, a.attnum, a.attname, a.atttypid, a.atttypmod, b.nspname, b.typname
   FROM pg_attribute a
   LEFT JOIN LATERAL (
     WITH RECURSIVE chain AS (
@@ -45,8 +49,9 @@ constexpr const char* kColumnsSql = R"(
       FROM chain JOIN pg_type t ON chain.typtype = 'd' AND t.oid = chain.typbasetype)
     SELECT n.nspname, chain.typname FROM chain JOIN pg_namespace n ON n.oid = chain.typnamespace
     WHERE chain.typtype <> 'd') b ON a.atttypid >= 10000
-  WHERE a.attrelid = $1::oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
-  ORDER BY a.attnum)";
+  WHERE a.attrelid = ANY ($1::oid[]) AND a.attnum > 0 AND NOT a.attisdropped
+    AND a.attgenerated = ''
+  ORDER BY a.attrelid, a.attnum)";
 
 constexpr const char* kAncestorsSql = R"(
   SELECT n.nspname, c.relname
@@ -89,15 +94,36 @@ bool has_selected_ancestor(const SourceTable& table, const std::set<TableName>& 
 
 }  // namespace
 
+// Those that are named exactly are one query, each pattern is one.
 Result<Selection> Catalog::tables(std::span<const TableSelector> selectors) {
   Selection selection;
   std::vector<SourceTable> found;
-  std::set<TableName> by_name;  // exactly asked for
+  std::vector<std::string> schemas, names;  // exactly asked for
   for (const TableSelector& selector : selectors) {
-    bool matched = false;
-    TRY(select(selector, found, matched));
+    if (selector.is_pattern) continue;
+    schemas.push_back(selector.name.schema);
+    names.push_back(selector.name.name);
+  }
+  if (!names.empty()) {
+    TRY(select(
+        "(n.nspname, c.relname) IN (SELECT s, r FROM unnest($1::text[], $2::text[]) u(s, r)) "
+        "AND c.relkind NOT IN ('i', 'I', 't', 'c')",
+        array_literal(schemas), array_literal(names), found));
+  }
+  std::set<TableName> by_name;
+  for (const SourceTable& table : found) by_name.insert(table.name());
+  for (const TableSelector& selector : selectors) {
+    bool matched = by_name.contains(selector.name);
+    if (selector.is_pattern) {
+      const size_t before = found.size();
+      TRY(
+          select("n.nspname LIKE $1 AND c.relname LIKE $2 AND c.relkind IN ('r', 'p') AND "
+                 "c.relpersistence = 'p' AND n.nspname NOT LIKE 'pg\\_%' AND "
+                 "n.nspname <> 'information_schema'",
+                 glob_to_like(selector.name.schema), glob_to_like(selector.name.name), found));
+      matched = found.size() > before;
+    }
     if (!matched) selection.missing.push_back(selector);
-    if (!selector.is_pattern) by_name.insert(selector.name);
   }
   std::set<TableName> selected;
   for (const SourceTable& table : found) selected.insert(table.name());
@@ -112,26 +138,24 @@ Result<Selection> Catalog::tables(std::span<const TableSelector> selectors) {
   return selection;
 }
 
-Status Catalog::select(const TableSelector& selector, std::vector<SourceTable>& out,
-                       bool& matched) {
-  const bool glob = selector.is_pattern;
-  const std::string where =
-      glob ? "n.nspname LIKE $1 AND c.relname LIKE $2 AND c.relkind IN ('r', 'p') AND "
-             "c.relpersistence = 'p' AND n.nspname NOT LIKE 'pg\\_%' AND "
-             "n.nspname <> 'information_schema'"
-           : "n.nspname = $1 AND c.relname = $2 AND c.relkind NOT IN ('i', 'I', 't', 'c')";
+// Appends the tables for which `where` holds, which says $1 of their schemas and $2 of their names.
+Status Catalog::select(const std::string& where, const std::string& schemas,
+                       const std::string& names, std::vector<SourceTable>& out) {
   TRY_ASSIGN(const Rows rows,
-             query("read the tables", fmt::format(kTablesSql, where),
-                   {glob ? glob_to_like(selector.name.schema) : selector.name.schema,
-                    glob ? glob_to_like(selector.name.name) : selector.name.name}));
-  matched = rows.count() > 0;
+             query("read the tables", fmt::format(kTablesSql, where), {schemas, names}));
+  std::vector<Shape> shapes(static_cast<size_t>(rows.count()));
+  for (int i = 0; i < rows.count(); ++i) {
+    Shape& shape = shapes[static_cast<size_t>(i)];
+    shape.schema.relation_oid = rows.oid(i, 0);
+    shape.schema.schema = rows.string(i, 1);
+    shape.schema.name = rows.string(i, 2);
+    shape.schema.identity = identity_of(rows.text(i, 5));
+    shape.key = parse_numbers(rows.text(i, 11));
+  }
+  TRY(read_columns(shapes));
   for (int i = 0; i < rows.count(); ++i) {
     SourceTable table;
-    TableSchema schema;
-    schema.relation_oid = rows.oid(i, 0);
-    schema.schema = rows.string(i, 1);
-    schema.name = rows.string(i, 2);
-    schema.identity = identity_of(rows.text(i, 5));
+    table.schema = seal_schema(std::move(shapes[static_cast<size_t>(i)].schema));
     table.kind = rows.text(i, 3).front();
     table.is_partitioned = table.kind == 'p';
     table.is_logged = rows.text(i, 4) == "p";
@@ -139,9 +163,8 @@ Status Catalog::select(const TableSelector& selector, std::vector<SourceTable>& 
     table.can_select = rows.boolean(i, 7);
     table.is_ours = rows.boolean(i, 8);
     table.has_primary_key = rows.boolean(i, 9);
-    table.lost_identity_index = schema.identity == ReplicaIdentity::index && !rows.boolean(i, 10);
-    table.schema = seal_schema(std::move(schema));
-    TRY(read_columns(table, parse_numbers(rows.text(i, 11))));
+    table.lost_identity_index =
+        table.schema->identity == ReplicaIdentity::index && !rows.boolean(i, 10);
     const std::string oid = rows.string(i, 0);
     if (rows.boolean(i, 12)) {
       TRY_ASSIGN(const Rows above, query("read the partitions", kAncestorsSql, {oid}));
@@ -161,22 +184,27 @@ Status Catalog::select(const TableSelector& selector, std::vector<SourceTable>& 
   return {};
 }
 
-Status Catalog::read_columns(SourceTable& table, const std::vector<int>& key) {
-  TableSchema schema = *table.schema;
-  TRY_ASSIGN(const Rows rows,
-             query("read the columns", kColumnsSql, {std::to_string(schema.relation_oid)}));
-  for (int i = 0; i < rows.count(); ++i) {
-    Column column;
-    const auto number = static_cast<int>(rows.integer(i, 0));
-    column.name = rows.string(i, 1);
-    column.type_oid = rows.oid(i, 2);
-    column.type_modifier = static_cast<int32_t>(rows.integer(i, 3));
-    column.type_schema = rows.string(i, 4);
-    column.type_name = rows.string(i, 5);
-    column.in_key = std::find(key.begin(), key.end(), number) != key.end();
-    schema.columns.push_back(std::move(column));
+Status Catalog::read_columns(std::span<Shape> shapes) {
+  std::vector<std::string> oids;
+  std::unordered_map<uint32_t, Shape*> by_oid;
+  for (Shape& shape : shapes) {
+    oids.push_back(std::to_string(shape.schema.relation_oid));
+    by_oid.emplace(shape.schema.relation_oid, &shape);
   }
-  table.schema = seal_schema(std::move(schema));
+  if (oids.empty()) return {};
+  TRY_ASSIGN(const Rows rows, query("read the columns", kColumnsSql, {array_literal(oids)}));
+  for (int i = 0; i < rows.count(); ++i) {
+    Shape& shape = *by_oid.at(rows.oid(i, 0));
+    Column column;
+    const auto number = static_cast<int>(rows.integer(i, 1));
+    column.name = rows.string(i, 2);
+    column.type_oid = rows.oid(i, 3);
+    column.type_modifier = static_cast<int32_t>(rows.integer(i, 4));
+    column.type_schema = rows.string(i, 5);
+    column.type_name = rows.string(i, 6);
+    column.in_key = std::find(shape.key.begin(), shape.key.end(), number) != shape.key.end();
+    shape.schema.columns.push_back(std::move(column));
+  }
   return {};
 }
 

@@ -61,4 +61,17 @@ std::string glob_to_like(std::string_view glob) {
   return out;
 }
 
+std::string array_literal(std::span<const std::string> elements) {
+  std::string out = "{";
+  for (const std::string& element : elements) {
+    out += out.size() > 1 ? ",\"" : "\"";
+    for (const char c : element) {
+      if (c == '"' || c == '\\') out.push_back('\\');
+      out.push_back(c);
+    }
+    out.push_back('"');
+  }
+  return out + "}";
+}
+
 }  // namespace millrace::source

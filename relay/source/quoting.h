@@ -1,10 +1,11 @@
-// The replication grammar's commands and the quoting that it, and LIKE, want. Pure functions.
+// The replication grammar's commands and the quoting that it, LIKE and arrays want. Pure functions.
 //
 // The replication grammar knows no E'…' strings, so PQescapeLiteral's output is a syntax error
 // there as soon as a backslash appears: double the single quotes and nothing else. Source:
 // PostgreSQL docs, "Streaming Replication Protocol"; src/backend/replication/repl_scanner.l.
 #pragma once
 
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -26,5 +27,8 @@ std::string start_command(int server_version, std::string_view slot, std::string
 
 // A glob (* any run, ? any one character) as a LIKE pattern with the default escape.
 std::string glob_to_like(std::string_view glob);
+
+// An array parameter's text: {"a","say \"b\""}.
+std::string array_literal(std::span<const std::string> elements);
 
 }  // namespace millrace::source

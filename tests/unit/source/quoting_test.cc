@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <string>
+#include <vector>
 
 #include <doctest/doctest.h>
 
@@ -59,4 +60,10 @@ TEST_CASE("feedback_interval: never more than a third of wal_sender_timeout") {
   CHECK(feedback_interval(Millis(2000), Millis(2000)) == Millis(666));
   CHECK(feedback_interval(Millis(2000), Millis(0)) == Millis(2000));
   CHECK(feedback_interval(Millis(0), Millis(0)) == Millis(10));
+}
+
+TEST_CASE("array_literal: every element is quoted, quotes and backslashes in it escaped") {
+  const std::vector<std::string> names{"plain", R"(say "b"\c)", "a,{b}", "", "NULL"};
+  CHECK(array_literal(names) == R"({"plain","say \"b\"\\c","a,{b}","","NULL"})");
+  CHECK(array_literal({}) == "{}");
 }
