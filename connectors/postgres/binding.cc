@@ -220,23 +220,32 @@ std::string null_row_sql(const Binding& binding, int without) {
   return "(SELECT " + columns + ") AS _millrace_row";
 }
 
-Result<Binding> bind_table(Connection& connection, const TableSchema& source,
-                           const sink::TableMapping& mapping) {
-  Binding binding;
-  binding.source = source;
-  binding.mapping = mapping;
-  binding.keyed = source.has_key();
-  binding.used_by_sql.resize(source.columns.size());
-  TRY_ASSIGN(auto table, read_table(connection, mapping.target_schema, mapping.target_table));
-  binding.exists = table.has_value();
-  if (table) binding.target = std::move(*table);
-  TRY_ASSIGN(binding.types, read_source_types(connection, source));
-  TRY(bind_sql(connection, binding));
-  bind_outputs(binding);
-  find_missing_columns(binding);
-  bind_key(binding);
-  check_columns(binding);
-  return binding;
+Result<std::vector<Binding>> bind_tables(Connection& connection, std::span<const ToBind> tables) {
+  std::vector<TableName> names;
+  std::vector<const TableSchema*> sources;
+  for (const auto& [source, mapping] : tables) {
+    names.push_back({mapping->target_schema, mapping->target_table});
+    sources.push_back(source);
+  }
+  TRY_ASSIGN(auto found, read_tables(connection, names));
+  TRY_ASSIGN(auto types, read_source_types(connection, sources));
+  std::vector<Binding> bindings(tables.size());
+  for (size_t i = 0; i < tables.size(); ++i) {
+    Binding& binding = bindings[i];
+    binding.source = *tables[i].source;
+    binding.mapping = *tables[i].mapping;
+    binding.keyed = binding.source.has_key();
+    binding.used_by_sql.resize(binding.source.columns.size());
+    binding.exists = found[i].has_value();
+    if (found[i]) binding.target = std::move(*found[i]);
+    binding.types = std::move(types[i]);
+    TRY(bind_sql(connection, binding));
+    bind_outputs(binding);
+    find_missing_columns(binding);
+    bind_key(binding);
+    check_columns(binding);
+  }
+  return bindings;
 }
 
 }  // namespace millrace::postgres

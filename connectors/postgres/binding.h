@@ -5,10 +5,13 @@
 // thing is asked of Postgres: an expression looks at a column if it does not parse without it.
 #pragma once
 
+#include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "connectors/postgres/catalog.h"
+#include "relay/base/clock.h"
 #include "relay/event/table_schema.h"
 #include "relay/sink/target.h"
 
@@ -35,6 +38,9 @@ struct MissingColumn {
 };
 
 struct Binding {
+  // When it was read: known_tables.h. The writer's transaction; 0: outside of one.
+  uint64_t read_in = 0;
+  SteadyTime read_at;
   TableSchema source;
   sink::TableMapping mapping;
   bool exists = false;  // the target table
@@ -54,9 +60,13 @@ struct Binding {
   std::string display() const;  // "table billing.payments" for messages
 };
 
-// Errors are the connection's; what is wrong with the tables is in `findings`.
-Result<Binding> bind_table(Connection& connection, const TableSchema& source,
-                           const sink::TableMapping& mapping);
+struct ToBind {
+  const TableSchema* source = nullptr;
+  const sink::TableMapping* mapping = nullptr;
+};
+
+// In their order. Errors are the connection's; what is wrong with the tables is in `findings`.
+Result<std::vector<Binding>> bind_tables(Connection& connection, std::span<const ToBind> tables);
 
 // The mapping of a source table; nullptr: there is none.
 const sink::TableMapping* find_mapping(const std::vector<sink::TableMapping>& tables,

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -43,7 +44,13 @@ struct CatalogTable {
   const CatalogColumn* find(const std::string& column) const;
 };
 
-// nullopt: there is no such table.
+struct TableName {
+  std::string schema, table;
+};
+
+// In the order of `names`; nullopt: there is no such table.
+Result<std::vector<std::optional<CatalogTable>>> read_tables(Connection& connection,
+                                                             std::span<const TableName> names);
 Result<std::optional<CatalogTable>> read_table(Connection& connection, const std::string& schema,
                                                const std::string& name);
 
@@ -54,8 +61,9 @@ struct SourceType {
   std::string type;       // without modifier
   std::string full_type;  // with the column's modifier
 };
-Result<std::vector<SourceType>> read_source_types(Connection& connection,
-                                                  const TableSchema& source);
+// Of each source's columns.
+Result<std::vector<std::vector<SourceType>>> read_source_types(
+    Connection& connection, std::span<const TableSchema* const> sources);
 
 // All foreign keys of the target as (child, parent), names as schema.table quoted by
 // quote_identifier.

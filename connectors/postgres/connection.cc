@@ -13,8 +13,6 @@
 namespace millrace::postgres {
 namespace {
 
-constexpr size_t kPreparedMax = 1000;
-
 void log_notice(void*, const PGresult* result) {
   const char* text = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
   logging::debug("target notice", {{"message", text == nullptr ? "" : text}});
@@ -218,20 +216,6 @@ Reply Connection::run(const std::string& sql, std::initializer_list<std::string>
   return run(sql, values);
 }
 
-Reply Connection::run_prepared(const std::string& sql, Params params) {
-  auto known = prepared_.find(sql);
-  if (known == prepared_.end()) {
-    if (prepared_.size() >= kPreparedMax) forget_prepared();
-    std::string name = "millrace_" + std::to_string(next_name_++);
-    Reply reply = last(PQsendPrepare(conn_.get(), name.c_str(), sql.c_str(), 0, nullptr) != 0);
-    if (!reply.ok()) return reply;
-    known = prepared_.emplace(sql, std::move(name)).first;
-  }
-  return last(PQsendQueryPrepared(conn_.get(), known->second.c_str(),
-                                  static_cast<int>(params.size()), params.data(), nullptr, nullptr,
-                                  0) != 0);
-}
-
 Reply Connection::copy_begin(const std::string& sql) {
   std::vector<Reply> replies;
   bool sent = PQsendQuery(conn_.get(), sql.c_str()) != 0;
@@ -258,29 +242,6 @@ Reply Connection::copy_end(const char* refuse) {
   const auto failed =
       std::find_if(replies.begin(), replies.end(), [](const Reply& reply) { return !reply.ok(); });
   return std::move(failed != replies.end() ? *failed : replies.front());
-}
-
-Reply Connection::describe(const std::string& sql) {
-  const bool nested = in_transaction();
-  if (nested) {
-    Reply savepoint = run("SAVEPOINT millrace_probe");
-    if (!savepoint.ok()) return savepoint;
-  }
-  Reply reply = last(PQsendPrepare(conn_.get(), "", sql.c_str(), 0, nullptr) != 0);
-  if (reply.ok()) reply = last(PQsendDescribePrepared(conn_.get(), "") != 0);
-  if (nested) {
-    Reply undone = run("ROLLBACK TO SAVEPOINT millrace_probe; RELEASE SAVEPOINT millrace_probe");
-    if (!undone.ok()) return undone;
-  }
-  return reply;
-}
-
-// The server forgets them too, in a transaction as well, or they would pile up in its memory; only
-// in one that has failed it takes no statement.
-void Connection::forget_prepared() {
-  prepared_.clear();
-  const auto status = PQtransactionStatus(conn_.get());
-  if (alive() && (status == PQTRANS_IDLE || status == PQTRANS_INTRANS)) run("DEALLOCATE ALL");
 }
 
 bool Connection::alive() const { return PQstatus(conn_.get()) == CONNECTION_OK; }

@@ -86,6 +86,9 @@ class Connection {
   // Parses `sql` and describes its result columns, running nothing. In a transaction it works
   // inside a savepoint, so that a failure leaves the transaction as it was.
   Reply describe(const std::string& sql);
+  // Prepares them as run_prepared() would, without waiting for each; those for which there is no
+  // room are parsed only. One reply each. REQUIRES: no transaction is open.
+  std::vector<Reply> prepare_all(std::span<const std::string> statements);
   void forget_prepared();
 
   // COPY … FROM STDIN, for copy_writer.h. `sql` may hold statements around it; those behind it run
@@ -123,6 +126,9 @@ class Connection {
   // All results of what was sent, or one that says why nothing could be; and the last of them.
   std::vector<Reply> collect(bool sent);
   Reply last(bool sent);
+  std::string next_name();
+  void forget_oldest();
+  void prepare_some(std::span<const std::string> statements, std::vector<Reply>& replies);
   std::string connection_error() const;
   // Waits until the next result can be taken without waiting, or the connection was given up.
   void await_result() { await(false); }
@@ -146,8 +152,13 @@ class Connection {
   std::string given_up_;  // why
   int looked_lost_ = 0;   // times in a row
   std::atomic<bool> interrupted_{false};
-  std::unordered_map<std::string, std::string> prepared_;  // SQL -> name
+  struct Prepared {
+    std::string name;
+    uint64_t used = 0;  // by uses_
+  };
+  std::unordered_map<std::string, Prepared> prepared_;  // by SQL
   uint64_t next_name_ = 0;
+  uint64_t uses_ = 0;
 };
 
 // Errors: config for a connection string that libpq can not read. Does not connect.

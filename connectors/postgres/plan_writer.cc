@@ -40,12 +40,19 @@ void PlanWriter::begin(uint32_t epoch) {
 }
 
 bool PlanWriter::stale() const {
-  return std::any_of(bound_.begin(), bound_.end(),
-                     [this](const auto& table) { return table.second->bound_in != transaction_; });
+  return std::any_of(bound_.begin(), bound_.end(), [this](const auto& table) {
+    return table.second->binding.read_in != transaction_;
+  });
+}
+
+void PlanWriter::watch_changed() {
+  for (auto& [fingerprint, table] : bound_) known_.put(std::move(table->binding));
+  bound_.clear();
 }
 
 void PlanWriter::forget() {
   bound_.clear();
+  known_.forget();
   parents_.clear();
   ranks_.clear();
   ranks_loaded_ = false;
@@ -58,6 +65,7 @@ Status PlanWriter::write(const sink::BatchPlan& plan, bool in_order, bool carefu
   wants_care_ = false;
   completed_.clear();
   TRY(load_ranks());
+  TRY(read_tables(plan));
   if (!plan.truncate.empty()) TRY(truncate(plan));
   std::vector<Groups> tables;
   for (const sink::TablePlan& table : plan.tables) {
@@ -74,18 +82,29 @@ Status PlanWriter::write(const sink::BatchPlan& plan, bool in_order, bool carefu
   return {};
 }
 
+Status PlanWriter::read_tables(const sink::BatchPlan& plan) {
+  std::vector<const TableSchema*> unknown;
+  const auto add = [&](const TableSchema* schema) {
+    if (!bound_.contains(schema->fingerprint)) unknown.push_back(schema);
+  };
+  std::for_each(plan.truncate.begin(), plan.truncate.end(), add);
+  for (const sink::TablePlan& table : plan.tables) add(table.table);
+  return unknown.empty() ? Status() : known_.read(unknown, transaction_);
+}
+
 Result<PlanWriter::Table*> PlanWriter::table_of(const TableSchema& schema) {
   if (const auto known = bound_.find(schema.fingerprint); known != bound_.end()) {
     return known->second.get();
   }
-  const sink::TableMapping* mapping = find_mapping(tables_, schema);
-  if (mapping == nullptr) {
+  if (known_.mapping_of(schema) == nullptr) {
     return fail(Error(ErrorCode::bad_data, "the config maps no such source table",
                       "add it under tables in the config")
                     .at("table " + display_name(schema)));
   }
+  const TableSchema* const one[] = {&schema};
+  TRY(known_.read(one, transaction_));
   auto table = std::make_unique<Table>();
-  TRY_ASSIGN(table->binding, bind_table(connection_, schema, *mapping));
+  table->binding = known_.take(schema);
   Binding& binding = table->binding;
   if (binding.findings.empty() && binding.keyed && binding.target.find(kVersionColumn) == nullptr) {
     return fail(Error(ErrorCode::bad_data, "the target has no version column",
@@ -95,7 +114,6 @@ Result<PlanWriter::Table*> PlanWriter::table_of(const TableSchema& schema) {
   }
   if (!binding.findings.empty()) return fail(std::move(binding.findings.front()));
   table->rank = rank_of(binding.table_sql());
-  table->bound_in = transaction_;
   table->copying.sql = copy_fresh_sql(binding);
   if (binding.keyed) {
     if (watch_.tables.contains(display_name(schema))) table->watched = scope_of(schema);

@@ -23,6 +23,7 @@
 #include "connectors/postgres/connection.h"
 #include "connectors/postgres/copy_writer.h"
 #include "connectors/postgres/history_statements.h"
+#include "connectors/postgres/known_tables.h"
 #include "connectors/postgres/statements.h"
 #include "relay/sink/target.h"
 
@@ -38,10 +39,14 @@ struct Watch {
 
 class PlanWriter {
  public:
-  // All of them outlive the writer. After a change of `watch`: forget().
-  PlanWriter(Connection& connection, const std::vector<sink::TableMapping>& tables,
-             const Watch& watch)
-      : connection_(connection), tables_(tables), watch_(watch), copier_(connection) {}
+  // All of them outlive the writer. After a change of `watch`: watch_changed().
+  PlanWriter(Connection& connection, KnownTables& known,
+             const std::vector<sink::TableMapping>& tables, const Watch& watch)
+      : connection_(connection),
+        known_(known),
+        tables_(tables),
+        watch_(watch),
+        copier_(connection) {}
 
   // REQUIRES: no transaction is open yet.
   void begin(uint32_t epoch);
@@ -52,7 +57,10 @@ class PlanWriter {
   bool wants_care() const { return wants_care_; }
   // Something was read before this transaction, and may have been altered since.
   bool stale() const;
+  // Everything that was read, with what is known of tables and what was prepared for them.
   void forget();
+  // The statements are others now; the tables are as they were.
+  void watch_changed();
   // What is known of the target's tables is read anew by the next transaction.
   void forget_later() { forget_next_ = true; }
   // Of a target table, as quote_table() names it: parents have smaller ones.
@@ -73,8 +81,7 @@ class PlanWriter {
   struct Table {
     Binding binding;
     Copying copying;
-    size_t rank = 0;        // parents have smaller ranks
-    uint64_t bound_in = 0;  // the transaction
+    size_t rank = 0;  // parents have smaller ranks
     RowStatements upsert, remove, append;
     Statement remove_whole, replace_whole, passes;
     std::unordered_map<std::string, RowStatements> partial, move;  // by present columns
@@ -101,6 +108,8 @@ class PlanWriter {
   };
   using Attempt = std::optional<Failed>;  // nullopt: done
 
+  // Reads, together, what the plan's tables lack; table_of() does it for one.
+  Status read_tables(const sink::BatchPlan& plan);
   Result<Table*> table_of(const TableSchema& schema);
   Status load_ranks();
   size_t rank_of(const std::string& table);
@@ -138,6 +147,7 @@ class PlanWriter {
   Status finish(Attempt attempt);
 
   Connection& connection_;
+  KnownTables& known_;
   const std::vector<sink::TableMapping>& tables_;
   const Watch& watch_;
   std::deque<Completed> completed_;                             // of this write

@@ -154,7 +154,7 @@ std::optional<Reply> PlanWriter::run_scalar(Table& table, const Statement& state
 PlanWriter::Failed PlanWriter::failed_reply(Table& table, const Reply& reply, RowSpan rows) {
   Failure failure = reply.failure();
   Error error = to_error(connection_, reply, "writing to the target");
-  if (failure == Failure::schema && table.bound_in != transaction_) {
+  if (failure == Failure::schema && table.binding.read_in != transaction_) {
     // Its tables were altered since they were read: what is prepared for them is stale.
     forget_next_ = true;
     return {Failure::retryable,

@@ -78,7 +78,7 @@ class PostgresTarget : public sink::Target, public sink::LetterBox, public sink:
   Status run_locked(std::string* print, bool setting_up,
                     std::span<const TableSchemaPtr> source_tables);
   Status run_steps(std::span<const SetupStep> steps, std::string_view doing);
-  Status add_columns(const TableSchema& shape);
+  Result<bool> add_columns(const TableSchema& shape);
   Status prepare_savepoint();
   Status go_back();
   // One statement about letters; in a transaction, after what was written before it.
@@ -95,6 +95,7 @@ class PostgresTarget : public sink::Target, public sink::LetterBox, public sink:
   std::mutex connection_mutex_;  // guards the pointer against interrupt(), not the session
   std::shared_ptr<Connection> connection_;
   Watch watch_;
+  std::unique_ptr<KnownTables> known_;
   std::unique_ptr<PlanWriter> writer_;
   Session locked_;  // the last session that had the applier lock; pid 0: none had
   // Where the applied position was last seen, or put; and where the open transaction puts it.

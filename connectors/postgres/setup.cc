@@ -1,6 +1,7 @@
 #include "connectors/postgres/setup.h"
 
 #include <algorithm>
+#include <map>
 #include <set>
 #include <utility>
 
@@ -110,38 +111,73 @@ bool will_be_added(const Binding& binding, const Options& options) {
   return options.add_columns && binding.target.owned && !add_columns_sql(binding).empty();
 }
 
+// What is looked at last, for all tables together: that the statement by which rows are written
+// parses.
+struct Probe {
+  std::string sql;
+  const Binding* binding = nullptr;
+  size_t place = 0;  // among the findings
+};
+
+struct SchemaRights {
+  bool there = false, use = false, create = false;
+  bool may_be_made = false;
+};
+
+// What check_tables() knows while it looks at one table after the other.
+struct Checking {
+  Connection& connection;
+  const Options& options;
+  std::vector<Error> findings;
+  std::vector<Probe> probes;
+  std::map<std::string, SchemaRights> schemas;  // each is asked for once
+};
+
+Result<SchemaRights> rights_on(Checking& checking, const std::string& schema) {
+  const auto known = checking.schemas.find(schema);
+  if (known != checking.schemas.end()) return known->second;
+  const Reply reply = checking.connection.run(
+      "SELECT n.oid IS NOT NULL, has_schema_privilege(n.oid, 'USAGE'), "
+      "has_schema_privilege(n.oid, 'CREATE'), has_database_privilege(current_database(), "
+      "'CREATE') FROM (SELECT) o LEFT JOIN pg_namespace n ON n.nspname = $1::text",
+      {schema});
+  if (!reply.ok()) {
+    return fail(to_error(checking.connection, reply, "reading the target's schemas"));
+  }
+  const auto is = [&reply](int column) { return reply.text(0, column) == "t"; };
+  const SchemaRights rights{is(0), is(1), is(2), is(3)};
+  checking.schemas.emplace(schema, rights);
+  return rights;
+}
+
 // The schema of a table that set-up is to make, or that is there. False: it can not be looked into.
-Result<bool> check_schema(Connection& connection, const Binding& binding,
-                          std::vector<Error>& findings) {
-  const std::string& name = binding.mapping.target_schema;
-  const Reply reply = connection.run(
-      "SELECT has_schema_privilege(n.oid, 'USAGE'), has_schema_privilege(n.oid, 'CREATE'), "
-      "n.oid IS NOT NULL, has_database_privilege(current_database(), 'CREATE') FROM (SELECT) o "
-      "LEFT JOIN pg_namespace n ON n.nspname = $1::text",
-      {name});
-  if (!reply.ok()) return fail(to_error(connection, reply, "reading the target's schemas"));
-  const std::string schema = quote_identifier(name);
-  if (reply.text(0, 2) == "f") {
-    if (!binding.mapping.create || reply.text(0, 3) == "t") return true;
-    find(findings, binding,
-         "the target's role " + connection.role() + " may not create the schema " + schema,
-         "CREATE SCHEMA " + schema + " AUTHORIZATION " + connection.role());
+Result<bool> check_schema(Checking& checking, const Binding& binding) {
+  TRY_ASSIGN(const SchemaRights rights, rights_on(checking, binding.mapping.target_schema));
+  const std::string schema = quote_identifier(binding.mapping.target_schema);
+  const std::string& role = checking.connection.role();
+  if (!rights.there) {
+    if (!binding.mapping.create || rights.may_be_made) return true;
+    find(checking.findings, binding,
+         "the target's role " + role + " may not create the schema " + schema,
+         "CREATE SCHEMA " + schema + " AUTHORIZATION " + role);
     return true;
   }
-  std::string lacks = reply.text(0, 0) == "t" ? "" : "USAGE";
-  if (!binding.exists && binding.mapping.create && reply.text(0, 1) == "f") {
+  std::string lacks = rights.use ? "" : "USAGE";
+  if (!binding.exists && binding.mapping.create && !rights.create) {
     lacks += lacks.empty() ? "CREATE" : ", CREATE";
   }
   if (lacks.empty()) return true;
-  find(findings, binding,
-       "the target's role " + connection.role() + " lacks " + lacks + " on the schema " + schema,
-       "GRANT " + lacks + " ON SCHEMA " + schema + " TO " + connection.role());
-  return reply.text(0, 0) == "t";
+  find(checking.findings, binding,
+       "the target's role " + role + " lacks " + lacks + " on the schema " + schema,
+       "GRANT " + lacks + " ON SCHEMA " + schema + " TO " + role);
+  return rights.use;
 }
 
-Status check_table(Connection& connection, const Options& options, const Binding& binding,
-                   std::vector<Error>& findings) {
-  TRY_ASSIGN(const bool usable, check_schema(connection, binding, findings));
+Status check_table(Checking& checking, const Binding& binding) {
+  Connection& connection = checking.connection;
+  const Options& options = checking.options;
+  std::vector<Error>& findings = checking.findings;
+  TRY_ASSIGN(const bool usable, check_schema(checking, binding));
   std::set<size_t> added;
   if (will_be_added(binding, options)) {
     for (const MissingColumn& missing : binding.missing) added.insert(missing.finding);
@@ -166,20 +202,33 @@ Status check_table(Connection& connection, const Options& options, const Binding
         "GRANT " + binding.target.missing_privileges + " ON " + table + " TO " + connection.role());
   }
   if (!usable || !binding.keyed || !binding.findings.empty()) return {};
-  if (binding.target.find(kVersionColumn) == nullptr) {
-    if (!binding.target.owned) {
-      find(findings, binding,
-           "the version column is missing and the target's role " + connection.role() +
-               " may not add it",
-           "let the table's owner run: " + add_version_sql(table));
-    }
-    return {};
+  if (binding.target.find(kVersionColumn) != nullptr) {
+    checking.probes.push_back({upsert_statements(binding).write.sql, &binding, findings.size()});
+  } else if (!binding.target.owned) {
+    find(findings, binding,
+         "the version column is missing and the target's role " + connection.role() +
+             " may not add it",
+         "let the table's owner run: " + add_version_sql(table));
   }
-  const Reply parsed = connection.describe(upsert_statements(binding).write.sql);
-  if (parsed.ok()) return {};
-  if (parsed.failure() == Failure::retryable) return fail(to_error(connection, parsed, "checking"));
-  find(findings, binding, "rows do not fit the target: " + parsed.message(),
-       "map the column with an expression, or alter its type");
+  return {};
+}
+
+Status run_probes(Connection& connection, std::vector<Probe> probes, std::vector<Error>& findings) {
+  std::vector<std::string> statements;
+  for (Probe& probe : probes) statements.push_back(std::move(probe.sql));
+  const auto replies = connection.prepare_all(statements);
+  for (size_t i = probes.size(); i-- > 0;) {  // places in front of the insertion stay true
+    const Reply& parsed = replies[i];
+    if (parsed.ok()) continue;
+    if (parsed.failure() == Failure::retryable) {
+      return fail(to_error(connection, parsed, "checking"));
+    }
+    const auto place = findings.begin() + static_cast<std::ptrdiff_t>(probes[i].place);
+    findings.insert(place,
+                    Error(ErrorCode::negative, "rows do not fit the target: " + parsed.message(),
+                          "map the column with an expression, or alter its type")
+                        .at(probes[i].binding->display()));
+  }
   return {};
 }
 
@@ -258,13 +307,15 @@ Result<std::vector<SetupStep>> metadata_steps(Connection& connection, const Opti
 }  // namespace
 
 Result<std::vector<SetupStep>> setup_steps(Connection& connection, const Options& options,
+                                           KnownTables& known,
                                            std::span<const TableSchemaPtr> source_tables) {
   TRY_ASSIGN(auto steps, metadata_steps(connection, options));
   std::set<std::string> created;
+  TRY(known.read(source_tables));
   for (const TableSchemaPtr& source : source_tables) {
-    const sink::TableMapping* mapping = find_mapping(options.tables, *source);
+    const sink::TableMapping* mapping = known.mapping_of(*source);
     if (mapping == nullptr) continue;
-    TRY_ASSIGN(const Binding binding, bind_table(connection, *source, *mapping));
+    const Binding& binding = known.at(*source);
     if (binding.exists) {
       if (will_be_added(binding, options)) steps.push_back({add_columns_sql(binding)});
       if (binding.keyed && binding.target.find(kVersionColumn) == nullptr &&
@@ -287,32 +338,38 @@ Result<std::vector<SetupStep>> setup_steps(Connection& connection, const Options
 }
 
 Result<std::vector<Error>> check_tables(Connection& connection, const Options& options,
+                                        KnownTables& known,
                                         std::span<const TableSchemaPtr> source_tables) {
-  std::vector<Error> findings;
+  Checking checking{connection, options, {}, {}, {}};
+  std::vector<Error>& findings = checking.findings;
   TRY_ASSIGN(const bool readable, check_metadata(connection, findings));
   if (readable) TRY(check_history(connection, findings));
   if (readable && options.park) TRY(check_letters(connection, findings));
+  TRY(known.read(source_tables));
   for (const TableSchemaPtr& source : source_tables) {
-    const sink::TableMapping* mapping = find_mapping(options.tables, *source);
-    if (mapping == nullptr) {
+    if (known.mapping_of(*source) == nullptr) {
       findings.push_back(Error(ErrorCode::negative, "the config maps no such source table",
                                "add it under tables in the config")
                              .at("table " + display_name(*source)));
       continue;
     }
-    TRY_ASSIGN(const Binding binding, bind_table(connection, *source, *mapping));
-    TRY(check_table(connection, options, binding, findings));
+    TRY(check_table(checking, known.at(*source)));
   }
-  return findings;
+  TRY(run_probes(connection, std::move(checking.probes), findings));
+  return std::move(findings);
 }
 
 Result<std::vector<SetupStep>> teardown_steps(Connection& connection, const Options& options) {
   std::vector<SetupStep> steps;
   std::set<std::string> seen;
+  std::vector<TableName> names;
   for (const sink::TableMapping& mapping : options.tables) {
-    TRY_ASSIGN(const auto table,
-               read_table(connection, mapping.target_schema, mapping.target_table));
-    const std::string name = quote_table(mapping.target_schema, mapping.target_table);
+    names.push_back({mapping.target_schema, mapping.target_table});
+  }
+  TRY_ASSIGN(const auto tables, read_tables(connection, names));
+  for (size_t i = 0; i < names.size(); ++i) {
+    const auto& table = tables[i];
+    const std::string name = quote_table(names[i].schema, names[i].table);
     if (!table || table->find(kVersionColumn) == nullptr || !seen.insert(name).second) continue;
     steps.push_back({fmt::format("ALTER TABLE {} DROP COLUMN IF EXISTS {}", name, kVersionColumn)});
   }
@@ -324,12 +381,12 @@ Result<std::vector<SetupStep>> teardown_steps(Connection& connection, const Opti
     return fail(to_error(connection, others, "reading the applied positions"));
   }
   if (others.ok() && others.rows() > 0) {
-    std::vector<std::string> tables{"applied"};
+    std::vector<std::string> ours{"applied"};
     for (const char* name : {"parked", "journal", "progress", "tombstone", "proof"}) {
       TRY_ASSIGN(const bool there, has_metadata(connection, name));
-      if (there) tables.emplace_back(name);
+      if (there) ours.emplace_back(name);
     }
-    for (const std::string& name : tables) {
+    for (const std::string& name : ours) {
       steps.push_back({"DELETE FROM millrace." + name +
                        " WHERE pipeline = " + connection.literal(options.pipeline)});
     }

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "connectors/postgres/connection.h"
+#include "connectors/postgres/known_tables.h"
 #include "relay/event/table_schema.h"
 
 namespace millrace::postgres {
@@ -22,9 +23,12 @@ struct SetupStep {
 // In order; empty when all is there. Errors: bad_data when a table that is to be created can not
 // be.
 Result<std::vector<SetupStep>> setup_steps(Connection& connection, const Options& options,
+                                           KnownTables& known,
                                            std::span<const TableSchemaPtr> source_tables);
 
+// REQUIRES: no transaction is open.
 Result<std::vector<Error>> check_tables(Connection& connection, const Options& options,
+                                        KnownTables& known,
                                         std::span<const TableSchemaPtr> source_tables);
 
 // What parking rows needs beside the schema and `applied`; empty when all is there.

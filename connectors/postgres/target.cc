@@ -61,10 +61,12 @@ Status PostgresTarget::connect() {
     if (connection_->alive()) return {};
   }
   writer_.reset();
+  known_.reset();
   TRY_ASSIGN(auto connection, Connection::open(options_));
   const std::lock_guard lock(connection_mutex_);
   connection_ = std::move(connection);
-  writer_ = std::make_unique<PlanWriter>(*connection_, options_.tables, watch_);
+  known_ = std::make_unique<KnownTables>(*connection_, options_.tables);
+  writer_ = std::make_unique<PlanWriter>(*connection_, *known_, options_.tables, watch_);
   return {};
 }
 
@@ -130,7 +132,7 @@ Status PostgresTarget::set_origin(const Applied& origin) {
 
 Result<std::vector<Error>> PostgresTarget::check(std::span<const TableSchemaPtr> source_tables) {
   TRY(connect());
-  return check_tables(*connection_, options_, source_tables);
+  return check_tables(*connection_, options_, *known_, source_tables);
 }
 
 Status PostgresTarget::adapt(std::span<const TableSchemaPtr> shapes) {
@@ -138,36 +140,43 @@ Status PostgresTarget::adapt(std::span<const TableSchemaPtr> shapes) {
   if (!connection_ || !connection_->alive()) {
     return fail(ErrorCode::retryable, "the target is not connected");
   }
+  std::vector<TableSchemaPtr> unseen;
   for (const TableSchemaPtr& shape : shapes) {
-    if (adapted_.contains(shape->fingerprint)) continue;
-    TRY(add_columns(*shape));
-    adapted_.insert(shape->fingerprint);
+    if (!adapted_.contains(shape->fingerprint)) unseen.push_back(shape);
+  }
+  TRY(known_->read(unseen));
+  for (size_t i = 0; i < unseen.size(); ++i) {
+    TRY_ASSIGN(const bool altered, add_columns(*unseen[i]));
+    adapted_.insert(unseen[i]->fingerprint);
+    if (altered) TRY(known_->read(std::span(unseen).subspan(i + 1)));
   }
   return {};
 }
 
 // In a transaction of its own: the lock is held for an instant, not for as long as rows are
 // written, and readers that keep us waiting for it keep nobody waiting for long behind us. What was
-// added before a crash is simply there afterwards.
-Status PostgresTarget::add_columns(const TableSchema& shape) {
-  const sink::TableMapping* mapping = find_mapping(options_.tables, shape);
-  if (mapping == nullptr) return {};  // named when its rows are written
-  TRY_ASSIGN(const Binding binding, bind_table(*connection_, shape, *mapping));
+// added before a crash is simply there afterwards. REQUIRES: known_ has read the shape. True: what
+// is known of tables was forgotten.
+Result<bool> PostgresTarget::add_columns(const TableSchema& shape) {
+  if (known_->mapping_of(shape) == nullptr) return false;  // named when its rows are written
+  const Binding& binding = known_->at(shape);
   const std::string sql = add_columns_sql(binding);
-  if (sql.empty()) return {};  // what it lacks besides is named when its rows are written
+  if (sql.empty()) return false;  // what it lacks besides is named when its rows are written
   const Reply reply = connection_->run(
       fmt::format("BEGIN; SET LOCAL lock_timeout = {}; {}; COMMIT", kAlterLockTimeoutMs, sql));
   if (!reply.ok()) {
     const bool passes = reply.failure() == Failure::retryable;
-    return give_up(to_error(*connection_, reply, "adding what the source has (on_schema_change)")
-                       .at(binding.display())
-                       .with_hint(passes ? "who uses the table: pg_locks"
-                                         : "let the table's owner run: " + sql));
+    Error error = to_error(*connection_, reply, "adding what the source has (on_schema_change)");
+    rollback();
+    return fail(std::move(error)
+                    .at(binding.display())
+                    .with_hint(passes ? "who uses the table: pg_locks"
+                                      : "let the table's owner run: " + sql));
   }
-  writer_->forget();
   logging::info("columns were added to the target: rows that are there already have NULL in them",
                 {{"table", binding.display()}, {"sql", sql}});
-  return {};
+  writer_->forget();
+  return true;
 }
 
 Status PostgresTarget::check_session() const {

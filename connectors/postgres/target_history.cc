@@ -82,7 +82,7 @@ Status PostgresTarget::load_watch(bool all) {
     const auto at = watch_.tables.find(job.table);
     if (at != watch_.tables.end()) at->second = job.replace ? job.floor : Lsn{};
   }
-  writer_->forget();
+  writer_->watch_changed();
   return {};
 }
 
@@ -92,7 +92,7 @@ Status PostgresTarget::watch(std::span<const std::string> tables, sink::RowSourc
   watch_.rows = rows;
   for (const std::string& table : tables) watch_.tables.emplace(table, Lsn{});
   if (!tables.empty()) TRY(load_watch(false));
-  writer_->forget();
+  writer_->watch_changed();
   ArrayLiteral kept;
   kept.clear();
   for (const std::string& table : tables) kept.add(table);

@@ -43,7 +43,7 @@ Status PostgresTarget::run_locked(std::string* print, bool setting_up,
         connection_->run("BEGIN; SELECT pg_advisory_xact_lock(hashtext('millrace setup'))");
     if (!lock.ok()) return give_up(to_error(*connection_, lock, "locking the set-up"));
   }
-  const auto steps = setting_up ? setup_steps(*connection_, options_, source_tables)
+  const auto steps = setting_up ? setup_steps(*connection_, options_, *known_, source_tables)
                                 : teardown_steps(*connection_, options_);
   if (!steps) return give_up(steps.error());
   if (print != nullptr) {
@@ -51,6 +51,7 @@ Status PostgresTarget::run_locked(std::string* print, bool setting_up,
     return {};
   }
   TRY(run_steps(*steps, setting_up ? "setting up the target" : "tearing down"));
+  if (!steps->empty()) known_->forget();
   const Reply done = connection_->run("COMMIT");
   if (!done.ok()) return give_up(to_error(*connection_, done, "committing the set-up"));
   return {};
