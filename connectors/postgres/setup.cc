@@ -215,6 +215,7 @@ Status check_table(Checking& checking, const Binding& binding) {
 
 Status run_probes(Connection& connection, std::vector<Probe> probes, std::vector<Error>& findings) {
   std::vector<std::string> statements;
+  statements.reserve(probes.size());
   for (Probe& probe : probes) statements.push_back(std::move(probe.sql));
   const auto replies = connection.prepare_all(statements);
   for (size_t i = probes.size(); i-- > 0;) {  // places in front of the insertion stay true
