@@ -79,6 +79,7 @@ bool Reply::is_null(int row, int column) const {
   return PQgetisnull(result_.get(), row, column) != 0;
 }
 
+std::string_view Reply::name(int column) const { return PQfname(result_.get(), column); }
 uint32_t Reply::type_oid(int column) const { return PQftype(result_.get(), column); }
 int Reply::type_modifier(int column) const { return PQfmod(result_.get(), column); }
 

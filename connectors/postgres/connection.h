@@ -47,6 +47,7 @@ class Reply {
   int columns() const;
   std::string_view text(int row, int column) const;  // empty for NULL
   bool is_null(int row, int column) const;
+  std::string_view name(int column) const;  // of the column
   uint32_t type_oid(int column) const;
   int type_modifier(int column) const;
   uint64_t affected() const;         // rows that the command touched

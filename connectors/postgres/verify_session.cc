@@ -103,14 +103,40 @@ Result<bool> VerifySession::is_in_the_way() {
   return reply.text(0, 0) == "t";
 }
 
-Result<uint64_t> VerifySession::violations(const std::string& name, const std::string& sql) {
+namespace {
+
+constexpr size_t kValueShown = 60;
+
+// Ends where a character ends.
+std::string beginning(std::string_view text) {
+  if (text.size() <= kValueShown) return std::string(text);
+  size_t end = kValueShown;
+  while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xC0U) == 0x80U) --end;
+  return std::string(text.substr(0, end)) + "...";
+}
+
+}  // namespace
+
+Result<VerifySession::Violations> VerifySession::violations(const std::string& name,
+                                                            const std::string& sql) {
   constexpr uint32_t kBoolean = 16;  // pg_type.dat
   TRY_ASSIGN(Connection* const target, connection());
   const Reply reply = target->run("SELECT * FROM (\n" + sql + "\n) AS i LIMIT 1000");
   if (!reply.ok()) return fail(to_error(*target, reply, "invariant " + name));
   const bool truth = reply.columns() == 1 && reply.type_oid(0) == kBoolean && reply.rows() == 1;
-  if (truth) return uint64_t{reply.text(0, 0) == "t" ? 0U : 1U};
-  return static_cast<uint64_t>(reply.rows());
+  Violations out;
+  out.rows = static_cast<uint64_t>(reply.rows());
+  if (truth && reply.text(0, 0) == "t") out.rows = 0;
+  if (out.rows == 0) return out;
+  for (int row = 0; row < std::min(reply.rows(), 5); ++row) {
+    auto& example = out.examples.emplace_back();
+    for (int column = 0; column < std::min(reply.columns(), 4); ++column) {
+      std::optional<std::string> value;
+      if (!reply.is_null(row, column)) value = beginning(reply.text(row, column));
+      example.emplace_back(reply.name(column), std::move(value));
+    }
+  }
+  return out;
 }
 
 Result<compare::TargetClock::Place> VerifySession::applied() {

@@ -8,7 +8,9 @@
 
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "connectors/postgres/connection.h"
@@ -32,9 +34,14 @@ class VerifySession final : public compare::TargetClock, public compare::Runner 
   // one other thread.
   Result<bool> is_in_the_way();
 
+  struct Violations {
+    uint64_t rows = 0;
+    // Of the first 5 rows the first 4 columns, at most 60 bytes of each; nullopt: NULL.
+    std::vector<std::vector<std::pair<std::string, std::optional<std::string>>>> examples;
+  };
   // What speaks against an invariant: its rows (at most 1000 are counted), or a boolean that is not
   // true. Errors: also bad_data for SQL that does not run; an open snapshot is void then.
-  Result<uint64_t> violations(const std::string& name, const std::string& sql);
+  Result<Violations> violations(const std::string& name, const std::string& sql);
 
   Result<Place> applied() override;
   Result<Place> begin() override;

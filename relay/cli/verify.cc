@@ -62,8 +62,7 @@ Result<int> verify(const config::Config& config, const VerifyArguments& argument
     case VerifyOutcome::equal:
       return 0;
     case VerifyOutcome::different:
-      return fail(ErrorCode::negative, result.summary,
-                  "--report FILE keeps the list; `millrace repair` brings these rows over again");
+      return fail(ErrorCode::negative, result.summary, result.way_out);
     case VerifyOutcome::undecided:
       break;
   }

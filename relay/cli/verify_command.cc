@@ -19,6 +19,7 @@
 #include "relay/cli/command.h"
 #include "relay/cli/give_way.h"
 #include "relay/cli/proof_text.h"
+#include "relay/cli/verify_way_out.h"
 #include "relay/source/verify_session.h"
 
 namespace millrace::cli {
@@ -333,12 +334,13 @@ class VerifyCommand {
   Status ask(InvariantReport& one, const std::string& sql) {
     std::optional<GiveWay> polite;
     if (arguments_.beside_stream) polite.emplace(*target_session_);
-    const auto violations = target_session_->violations(one.name, sql);
+    auto violations = target_session_->violations(one.name, sql);
     const bool gave_way = polite && polite->end();
     if (gave_way) target_session_->close();
     if (violations) {
-      one.rows = *violations;
-      one.holds = *violations == 0;
+      one.rows = violations->rows;
+      one.holds = violations->rows == 0;
+      one.examples = std::move(violations->examples);
       if (gave_way) return fail(ErrorCode::retryable, kGaveWay);  // the snapshot is gone
       return {};
     }
@@ -385,6 +387,10 @@ class VerifyCommand {
     result_.json = verify_json(head_, report_, invariants_);
     result_.text = verify_text(head_, report_, invariants_);
     result_.summary = verify_summary(report_, invariants_);
+    if (result_.outcome == VerifyOutcome::different) {
+      result_.way_out =
+          verify_way_out(report_, invariants_, parked_rows(*target_), arguments_.report);
+    }
     return std::move(result_);
   }
 

@@ -47,6 +47,7 @@ struct VerifyResult {
   VerifyOutcome outcome = VerifyOutcome::undecided;
   std::string json, text;             // the report
   std::string summary;                // what differs, or could not be decided
+  std::string way_out;                // what to do about what differs
   std::vector<std::string> subjects;  // tables and invariants that were looked at
   std::vector<std::string> left_out;  // … and that `proven` named
   bool is_copying = false;            // … and that are being copied were left out

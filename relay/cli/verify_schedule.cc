@@ -158,8 +158,7 @@ Status VerifySchedule::prove(Entry& entry, const std::stop_token& stop) {
   if (entry.once && result.outcome == VerifyOutcome::different) {
     existing_ =
         Error(ErrorCode::negative, "rows that were there are not the source's: " + result.summary,
-              "`millrace verify --report FILE` lists them, and `millrace repair --report "
-              "FILE` brings them over again");
+              result.way_out);
   }
   return {};
 }

@@ -170,11 +170,18 @@ std::string verify_json(const VerifyHead& head, const VerifyReport& report,
   out["rows_left_out"] = report.rows_left_out;
   out["invariants"] = ordered_json::array();
   for (const InvariantReport& one : invariants) {
+    ordered_json examples = ordered_json::array();
+    for (const InvariantReport::Example& row : one.examples) {
+      ordered_json values = ordered_json::object();
+      for (const auto& [column, value] : row) values[column] = json_of(value);
+      examples.push_back(std::move(values));
+    }
     out["invariants"].push_back(
         {{"name", one.name},
          {"holds", one.holds},
          {"rows", one.rows},
-         {"why", one.why.empty() ? ordered_json(nullptr) : ordered_json(one.why)}});
+         {"why", one.why.empty() ? ordered_json(nullptr) : ordered_json(one.why)},
+         {"examples", std::move(examples)}});
   }
   return out.dump(2, ' ', true, ordered_json::error_handler_t::replace) + "\n";
 }
@@ -204,6 +211,11 @@ std::string verify_text(const VerifyHead& head, const VerifyReport& report,
                        one.holds         ? "holds"
                        : one.why.empty() ? fmt::format("violated ({} rows)", one.rows)
                                          : "could not be asked: " + printable(one.why));
+    for (const InvariantReport::Example& row : one.examples) {
+      NamedKey values;
+      for (const auto& [column, value] : row) values.emplace_back(column, value.value_or("NULL"));
+      out += "  " + key_text(values) + "\n";
+    }
   }
   const size_t shown = std::min(kRowsShown, report.rows.size());
   for (size_t i = 0; i < shown; ++i) out += line_of(report.rows[i]);

@@ -6,6 +6,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "relay/base/ids.h"
@@ -21,6 +22,9 @@ struct InvariantReport {
   uint64_t rows = 0;  // that speak against it
   std::string why;    // it could not be asked
   TimeMicros started_at = {}, ended_at = {};
+  // The first of the rows, of their first columns, each value's beginning; nullopt: NULL.
+  using Example = std::vector<std::pair<std::string, std::optional<std::string>>>;
+  std::vector<Example> examples = {};
 };
 
 struct VerifyHead {

@@ -258,8 +258,12 @@ def test_invariants_sample_and_refusals(world):
     world.source.execute("update t set balance = -5 where id in (3, 4)")
     world.wait_same("t")
     _, report = verify(relay, expect=3)
-    assert report["invariants"] == [{"name": "no debts", "holds": False, "rows": 2, "why": None},
-                                    {"name": "sum", "holds": True, "rows": 0, "why": None}], report
+    examples = [{"id": "3"}, {"id": "4"}]
+    assert report["invariants"] == [{"name": "no debts", "holds": False, "rows": 2, "why": None, "examples": examples},
+                                    {"name": "sum", "holds": True, "rows": 0, "why": None, "examples": []}], report
+    done = relay.command("verify")
+    assert "invariant no debts: violated (2 rows)\n  (id)=(3)\n  (id)=(4)\n" in done.stdout, done.stdout
+    assert "repair" not in done.stderr, "no row differs"
     relay.reconfigure(verify={"invariants": {"no debts": "select id from t", "sum": None}})
     _, report = verify(relay, expect=1)
     assert "does not exist" in report["invariants"][0]["why"] and table_of(report, "public.t")["equal"] == 2000
