@@ -47,6 +47,14 @@ Proof read_proof(const Reply& reply, int row) {
   return out;
 }
 
+// All rows of a table are what the source's are: then as many, with the same keys, and no column
+// drifts.
+bool proves(const Proof& whole, const Proof& other) {
+  return whole.kind == "rows" && whole.verdict == "equal" && whole.subject == other.subject &&
+         (other.kind == "counts" || other.kind == "sample" || other.kind == "drift") &&
+         other.verdict != "equal" && other.ended_at <= whole.started_at;
+}
+
 Error proof_error(Connection& connection, const Reply& reply, std::string_view doing) {
   if (is_undefined(reply)) {
     return Error(ErrorCode::negative, "the target has no table for proofs (millrace.proof)",
@@ -145,11 +153,24 @@ Result<int64_t> Proofs::newest() {
 }
 
 Result<std::vector<Proof>> Proofs::latest(int days) {
-  return read(std::string("SELECT DISTINCT ON (subject, kind) ") + kColumns +
-                  " FROM millrace.proof WHERE pipeline = $1::text AND ended_at > "
-                  "clock_timestamp() - $2::int4 * interval '1 day' AND (scope = '' OR kind = "
-                  "'sample' AND scope !~ '^(after|until) ') ORDER BY subject, kind, id DESC",
-              {options_.pipeline, std::to_string(days)});
+  TRY_ASSIGN(auto out,
+             read(std::string("SELECT DISTINCT ON (subject, kind) ") + kColumns +
+                      " FROM millrace.proof WHERE pipeline = $1::text AND ended_at > "
+                      "clock_timestamp() - $2::int4 * interval '1 day' AND (scope = '' OR kind = "
+                      "'sample' AND scope !~ '^(after|until) ') ORDER BY subject, kind, id DESC",
+                  {options_.pipeline, std::to_string(days)}));
+  // What was found otherwise and proven equal since by more is over.
+  const std::vector<Proof> found = out;
+  for (Proof& proof : out) {
+    for (const Proof& whole : found) {
+      if (!proves(whole, proof)) continue;
+      const std::string kind = proof.kind;
+      proof = whole;
+      proof.kind = kind;
+      break;
+    }
+  }
+  return out;
 }
 
 Result<std::map<std::string, TimeMicros>> Proofs::begun(const std::string& who, bool equal) {

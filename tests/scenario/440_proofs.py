@@ -104,8 +104,15 @@ def test_drift_of_columns_that_came_later(world):
     wait_until(lambda: world.target.one("select count(*) from t where extra = 'y'") == 202, 30, "the updates arrive")
     path = relay.folder / "drift.json"
     assert table_of(verify(relay, "--drift", "--list", 1000, "--report", path, expect=3), "public.t")["drifting"] == {"extra": 100}
+
+    def differences(kind):
+        wanted = f'millrace_verify_differences{{pipeline="{relay.name}",table="public.t",kind="{kind}"}} '
+        return [line.removeprefix(wanted) for line in relay.get("/metrics")[1].splitlines() if line.startswith(wanted)]
+    wait_until(lambda: differences("drift") == ["100"], 60, "the metric has the drift")
     done = relay.command("repair", "--report", path, "--table", "t", timeout_s=120)
     assert done.returncode == 0, done.stderr
+    # All rows were proven equal after that, so the drift is over.
+    wait_until(lambda: differences("rows") == ["0"] and differences("drift") == ["0"], 60, "the metric falls back")
     assert world.target.one("select count(*) from t where extra = 'x'") == 100
 
 
