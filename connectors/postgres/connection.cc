@@ -111,6 +111,47 @@ std::string Reply::message() const {
   return message;
 }
 
+namespace {
+
+// By the server's and libpq's own words: before there is a session they come without a code.
+std::string connect_hint(PGconn& conn, const std::string& message) {
+  const auto says = [&message](std::string_view words) {
+    return message.find(words) != std::string::npos;
+  };
+  const auto of = [&conn](char* (*what)(const PGconn*)) {
+    const char* text = what(&conn);
+    return std::string(text == nullptr ? "" : text);
+  };
+  const std::string role = quote_if_needed(of(PQuser));
+  const std::string database = quote_if_needed(of(PQdb));
+  if (PQconnectionNeedsPassword(&conn) != 0) {
+    return "give a password in target.dsn, as ${env:NAME} or ${file:path}";
+  }
+  if (says("pg_hba.conf")) {
+    return "let the target's pg_hba.conf admit role " + role + " to database " + database +
+           " from this machine, then on the target: SELECT pg_reload_conf()";
+  }
+  if (says("password authentication failed")) {
+    return "put the right password into target.dsn, or on the target: ALTER ROLE " + role +
+           " PASSWORD '…'";
+  }
+  if (says("database \"") && says("does not exist")) {
+    return "name another database in target.dsn, or on the target: CREATE DATABASE " + database;
+  }
+  if (says("role \"") && says("does not exist")) {
+    return "name another user in target.dsn, or on the target: CREATE ROLE " + role +
+           " LOGIN PASSWORD '…'";
+  }
+  const std::string where = "pg_isready -h " + of(PQhost) + " -p " + of(PQport);
+  if (says("could not translate host name")) return "target.dsn names no known host: " + where;
+  if (says("Connection refused") || says("timeout") || says("No such file")) {
+    return "see that the server runs, and that host and port in target.dsn are its own: " + where;
+  }
+  return "see the target's own log; " + where;
+}
+
+}  // namespace
+
 Connection::Connection(pg_conn* conn, const Options& options) : conn_(conn), options_(options) {}
 Connection::~Connection() = default;
 void Connection::Close::operator()(pg_conn* conn) const { PQfinish(conn); }
@@ -130,8 +171,9 @@ Result<std::unique_ptr<Connection>> Connection::open(const Options& options) {
       new Connection(PQconnectdbParams(keys.data(), values.data(), 1), options));
   PGconn* conn = connection->conn_.get();
   if (PQstatus(conn) != CONNECTION_OK) {
-    return fail(ErrorCode::retryable,
-                "can not connect to the target: " + trimmed(PQerrorMessage(conn)));
+    const std::string message = trimmed(PQerrorMessage(conn));
+    return fail(ErrorCode::retryable, "can not connect to the target: " + message,
+                connect_hint(*conn, message));
   }
   PQsetNoticeReceiver(conn, log_notice, nullptr);
   // Sending waits where receiving does, so that neither waits for ever.

@@ -92,7 +92,8 @@ Error connect_error(PGconn* connection, const Conninfo& info) {
             fmt::format("connect to the source {}: it wants a password", info.where),
             "give one in source.dsn, as ${env:NAME} or ${file:path}"};
   }
-  return {ErrorCode::retryable, fmt::format("connect to the source {}: {}", info.where, text)};
+  return {ErrorCode::retryable, fmt::format("connect to the source {}: {}", info.where, text),
+          "see that the server runs, and that host and port in source.dsn are its own"};
 }
 
 }  // namespace millrace::source

@@ -26,3 +26,21 @@ TEST_CASE("Connection: prepared statements do not pile up in the server, in a tr
   CHECK(connection.run_prepared("SELECT 1", {}).ok());
   REQUIRE(connection.run("COMMIT").ok());
 }
+
+TEST_CASE("Connection: a target that can not be reached is named with what to do") {
+  World world;
+  const auto refused = [&world](const std::string& change) {
+    postgres::Options options = world.options;
+    options.dsn = world.dsn() + " " + change;
+    const auto opened = postgres::Connection::open(options);
+    REQUIRE_FALSE(opened);
+    CHECK(opened.error().code() == ErrorCode::retryable);
+    return opened.error().hint();
+  };
+  CHECK(refused("dbname='No such'").ends_with("on the target: CREATE DATABASE \"No such\""));
+  CHECK(refused("user=no_such_role")
+            .ends_with("on the target: CREATE ROLE no_such_role LOGIN PASSWORD '…'"));
+  CHECK(refused("host=127.0.0.1 hostaddr=127.0.0.1 port=1")
+            .ends_with("pg_isready -h 127.0.0.1 -p 1"));
+  CHECK(refused("host=no-such-host.invalid").starts_with("target.dsn names no known host"));
+}
