@@ -137,9 +137,14 @@ ordered_json write_verify(const VerifyStatus& verify) {
                       {"differences", proof.differences},
                       {"unresolved", proof.unresolved}});
   }
+  ordered_json next = ordered_json::array();
+  for (const VerifyStatus::Next& one : verify.next) {
+    next.push_back({{"entry", one.entry}, {"due_at", write_time(one.due)}});
+  }
   return {{"state", verify.state},
           {"entry", verify.entry},
           {"why", verify.why},
+          {"next", std::move(next)},
           {"proofs", std::move(proofs)}};
 }
 
@@ -147,6 +152,13 @@ void read_verify(const json& from, VerifyStatus& to) {
   take(from, "state", to.state);
   take(from, "entry", to.entry);
   take(from, "why", to.why);
+  if (const auto next = from.find("next"); next != from.end() && next->is_array()) {
+    for (const json& one : *next) {
+      std::string entry;
+      take(one, "entry", entry);
+      to.next.push_back({std::move(entry), read_time(one, "due_at")});
+    }
+  }
   const auto proofs = from.find("proofs");
   if (proofs == from.end() || !proofs->is_array()) return;
   for (const json& one : *proofs) {

@@ -7,6 +7,7 @@
 
 #include <fmt/format.h>
 
+#include "relay/base/clock.h"
 #include "relay/event/table_schema.h"
 
 namespace millrace::cli {
@@ -68,6 +69,16 @@ std::string verify_text(const pipeline::VerifyStatus& verify) {
     out =
         "verify     " + printable(verify.state + (verify.entry.empty() ? "" : ": ") + verify.entry);
     if (!verify.why.empty()) out += " (" + printable(verify.why) + ")";
+    out += "\n";
+  }
+  for (const pipeline::VerifyStatus::Next& one : verify.next) {
+    const bool waits = verify.state == "running" && one.due < system_clock().wall();
+    out += "  then     " + printable(one.entry);
+    if (waits) {
+      out += ", waits for " + printable(verify.entry);
+    } else if (one.due.value != 0) {
+      out += ", at " + to_string(one.due).substr(0, 19) + "Z";
+    }
     out += "\n";
   }
   for (const pipeline::ProofStatus& proof : verify.proofs) {

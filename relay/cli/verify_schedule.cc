@@ -208,6 +208,13 @@ void VerifySchedule::show_proofs() {
 void VerifySchedule::show(std::string state, std::string entry) {
   status_.state = std::move(state);
   status_.entry = std::move(entry);
+  status_.next.clear();
+  for (const Entry& one : entries_) {
+    const bool ended = one.once && existing_proven_;
+    if (one.name != status_.entry && !ended) status_.next.push_back({one.name, one.due});
+  }
+  std::stable_sort(status_.next.begin(), status_.next.end(),
+                   [](const auto& a, const auto& b) { return a.due < b.due; });
   board_.verify(status_);
 }
 

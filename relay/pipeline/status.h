@@ -105,7 +105,13 @@ struct VerifyStatus {
   std::string state = "none";  // none: nothing is scheduled | waiting | running
   std::string entry;           // of verify.schedule, when one runs
   std::string why;             // why the last one could not be begun or ended
+  struct Next {
+    std::string entry;
+    TimeMicros due;  // in the past: it waits for the one that runs; 0: not known yet
+    bool operator==(const Next&) const = default;
+  };
   std::vector<ProofStatus> proofs;
+  std::vector<Next> next = {};  // the entries that do not run, by their time
   bool operator==(const VerifyStatus&) const = default;
 };
 

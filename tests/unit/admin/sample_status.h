@@ -26,7 +26,8 @@ inline StatusSnapshot sample_status() {
   out.verify = {"running",
                 "rows every 1h",
                 "",
-                {{"public.a", "rows", "different", "", "1:16/18", at, 60.5, 100, 2, 1}}};
+                {{"public.a", "rows", "different", "", "1:16/18", at, 60.5, 100, 2, 1}},
+                {{"counts every 10m", at}}};
   out.last_error = LastError{"connection refused (target)", "retryable", 3.5};
   return out;
 }

@@ -40,6 +40,22 @@ TEST_CASE("status_text: health and why come first") {
         std::string::npos);
 }
 
+TEST_CASE("status_text: which entry of the schedule waits for which") {
+  StatusSnapshot status;
+  status.verify.state = "running";
+  status.verify.entry = "rows every 1d";
+  status.verify.next = {{"counts every 10m", TimeMicros{1763632800000000}},
+                        {"drift every 6h", TimeMicros{7258118400000000}}};
+  CHECK(status_text(status).find("verify     running: rows every 1d\n"
+                                 "  then     counts every 10m, waits for rows every 1d\n"
+                                 "  then     drift every 6h, at 2200-01-01T00:00:00Z\n") !=
+        std::string::npos);
+  status.verify.state = "waiting";
+  status.verify.entry.clear();
+  CHECK(status_text(status).find("  then     counts every 10m, at 2025-11-20T10:00:00Z\n") !=
+        std::string::npos);
+}
+
 TEST_CASE("status_text: what is unknown is not shown as zero") {
   StatusSnapshot status;
   status.pipeline = "shop";
