@@ -115,6 +115,7 @@ class Backfill {
   bool stale_ = true;                    // jobs_ is to be read again
   SteadyTime next_look_;
   std::optional<std::vector<std::string>> watched_;
+  std::set<std::string> told_;  // tables that have no key
   std::vector<std::unique_ptr<JobReader>> readers_;
   size_t turn_of_ = 0;     // readers take turns
   SteadyTime moved_at_;    // a chunk was written, or attach()ed

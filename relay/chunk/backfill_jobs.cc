@@ -39,6 +39,7 @@ Result<std::vector<TableSchemaPtr>> Backfill::tables_to_add(bool fresh) {
                                    [&name](const CopyJob& job) { return job.table == name; });
     if (known) continue;
     if (!table->has_key()) {
+      if (!told_.insert(name).second) continue;
       logging::warn("not copied: a table without a key has no order to read it by",
                     {{"table", name}, {"what_to_do", "give it a primary key, or copy it by hand"}});
       continue;
@@ -108,7 +109,13 @@ Progress Backfill::progress() {
     if (!state.why.empty()) out.why = state.why;
   }
   if (!is_read && shown->state == JobState::waiting && out.why.empty()) {
-    out.why = "its turn has not come yet";
+    out.why = "its turn has not come yet (parents first, then backfill.parallel at a time)";
+  }
+  // While some have not begun, and nobody knows how many rows they have, it is the named table's.
+  if (!known) {
+    done = static_cast<double>(shown->rows_done);
+    expected = static_cast<double>(shown->rows_estimated.value_or(0));
+    if (expected > 0) expected = std::max(expected, done);
   }
   const SteadyTime now = clock_.now();
   double rows = 0;
@@ -119,7 +126,7 @@ Progress Backfill::progress() {
     const double span = std::chrono::duration<double>(now - written_.front().at).count();
     out.rows_per_s = rows / std::clamp(span, 1.0, 10.0);
   }
-  if (!known || expected <= 0) return out;
+  if (expected <= 0) return out;
   out.percent = std::min(100.0, 100.0 * done / expected);
   if (out.rows_per_s.value_or(0) > 0) out.eta_s = (expected - done) / *out.rows_per_s;
   return out;

@@ -48,11 +48,11 @@ Result<TableReport> Verify::table(size_t number, const TablePlan& plan,
 }
 
 Status Verify::keyed(size_t number, const compare::Range& range) {
-  if (options_.ranges <= 1) return one_range(number, range);
+  if (options_.ranges <= 1) return sampled_range(number, range);
   TRY_ASSIGN(const auto ranges, cut(number, range));
   for (const compare::Range& one : ranges) {
     const TableReport before = now_;
-    TRY(one_range(number, one));
+    TRY(sampled_range(number, one));
     RangeReport part;
     part.range = one;
     part.equal = now_.equal - before.equal;
@@ -95,6 +95,19 @@ Status Verify::one_range(size_t number, compare::Range rest) {
   }
   TRY(settle(number));
   return {};
+}
+
+// A share of few chunks may be none of them, and nothing compared is nothing proven: then one is
+// drawn.
+Status Verify::sampled_range(size_t number, const compare::Range& range) {
+  drawn_.reset();
+  looked_at_ = 0;
+  const uint64_t before = chunk_number_;
+  TRY(one_range(number, range));
+  if (looked_at_ > 0 || !undecided_.empty() || chunk_number_ == before) return {};
+  drawn_ = before + mixed(options_.seed) % (chunk_number_ - before);
+  chunk_number_ = before;
+  return one_range(number, range);
 }
 
 // The next chunks behind one floor; false: there are no more, or `undecided_`.
@@ -251,8 +264,13 @@ void Verify::add_unmet(std::vector<compare::Digest> source,
 }
 
 bool Verify::chosen() {
-  const uint64_t dice = mixed(options_.seed ^ mixed(chunk_number_++));
-  return options_.sample >= 1 || double(dice >> 11) * 0x1p-53 < options_.sample;
+  const uint64_t chunk = chunk_number_++;
+  const uint64_t dice = mixed(options_.seed ^ mixed(chunk));
+  const bool looked = drawn_
+                          ? chunk == *drawn_
+                          : options_.sample >= 1 || double(dice >> 11) * 0x1p-53 < options_.sample;
+  if (looked) ++looked_at_;
+  return looked;
 }
 
 Status Verify::pace(uint64_t rows) {

@@ -134,6 +134,7 @@ class Verify {
 
   // verify.cc
   Status keyed(size_t number, const compare::Range& range);
+  Status sampled_range(size_t number, const compare::Range& range);
   Status one_range(size_t number, compare::Range rest);
   Result<std::vector<compare::Range>> cut(size_t number, const compare::Range& range);
   Result<bool> batch(size_t number, compare::Range& rest, std::vector<Unequal>& unequal);
@@ -173,6 +174,8 @@ class Verify {
   std::unordered_set<uint64_t> said_;  // hashes of keys that are no equal rows; bounded
   std::string undecided_;
   uint64_t chunk_number_ = 0;
+  uint64_t looked_at_ = 0;         // chunks of the range
+  std::optional<uint64_t> drawn_;  // the only one to look at
 
   Lsn floor_;
   std::string floor_version_;  // hex, as marks of the target are

@@ -65,7 +65,7 @@ Shown shown(const CopyJob& job, const LiveCopies& live) {
   } else if (live->table == job.table && live->state != "paused") {
     out = {live->state, live->why};
   } else if (job.state == JobState::waiting) {
-    out.why = "its turn has not come yet";
+    out.why = "its turn has not come yet (parents first, then backfill.parallel at a time)";
   }
   return out;
 }

@@ -86,9 +86,23 @@ class Checker {
     auto selected = select_tables(catalog, config_);
     if (selected) {
       selected_ = std::move(*selected);
+      note_tables_not_copied();
     } else if (count_blockers(findings_) == 0) {
       // Otherwise check_source has named the tables already.
       add(true, "config", selected.error());
+    }
+  }
+
+  void note_tables_not_copied() {
+    if (!config_.backfill.on_start) return;
+    for (const TableSchemaPtr& table : selected_->schemas()) {
+      if (table->has_key()) continue;
+      add(false, "source",
+          Error(ErrorCode::negative,
+                "table " + display_name(*table) +
+                    " has no key to read it by: rows that are there already are not copied",
+                "give it a primary key, or copy it by hand between `millrace setup` and "
+                "`millrace run`"));
     }
   }
 
@@ -151,8 +165,9 @@ void add_check(CLI::App& app, Invocation& invocation) {
       const size_t blockers = count_blockers(findings);
       if (blockers == 0) return 0;
       return fail(ErrorCode::negative,
-                  std::to_string(blockers) + (blockers == 1 ? " blocker" : " blockers") +
-                      " stand in the way of " + context.config.pipeline,
+                  std::to_string(blockers) +
+                      (blockers == 1 ? " blocker stands" : " blockers stand") + " in the way of " +
+                      context.config.pipeline,
                   "remove what stdout lists, and check again");
     };
   });

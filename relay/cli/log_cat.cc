@@ -1,6 +1,7 @@
 #include "relay/cli/log_cat.h"
 
 #include <map>
+#include <set>
 
 #include <nlohmann/json.hpp>
 
@@ -82,6 +83,15 @@ class Rows {
 
 class Cat {
  public:
+  // Whether rows of the topic that was asked for were met; or which there are.
+  Status check_topic() const {
+    if (options_.topic.empty() || found_ || others_.empty()) return {};
+    std::string names;
+    for (const std::string& name : others_) names += (names.empty() ? "" : ", ") + name;
+    return fail(ErrorCode::config, "no rows of topic " + options_.topic + " are there",
+                "the topics are: " + names);
+  }
+
   Cat(log::Reader& reader, const LogCatOptions& options, const PrintLine& print)
       : reader_(reader), options_(options), print_(print) {}
 
@@ -119,7 +129,11 @@ class Cat {
     TRY(schemas_.load(reader_, manifest.schemas));
     std::vector<Rows> sources;
     for (const OffsetRange& range : manifest.ranges) {
-      if (!options_.topic.empty() && range.topic != options_.topic) continue;
+      if (!options_.topic.empty() && range.topic != options_.topic) {
+        others_.insert(range.topic);
+        continue;
+      }
+      found_ = true;
       TRY_ASSIGN(auto rows, Rows::open(reader_, range, manifest.token));
       if (!rows.done()) sources.push_back(std::move(rows));
     }
@@ -153,6 +167,8 @@ class Cat {
   const PrintLine& print_;
   pipeline::ClaimTracker claims_;
   pipeline::SchemaCache schemas_;
+  bool found_ = false;  // rows of options_.topic
+  std::set<std::string> others_;
   ChangeBatch batch_;
 };
 
@@ -214,9 +230,10 @@ Status log_cat(log::Log& log, const LogCatOptions& options, std::stop_token stop
     return print(line) && ++printed != options.limit;
   };
   Cat cat(*reader, options, counted);
-  return read_control(
+  TRY(read_control(
       *reader, bounds, options.follow, stop,
-      [&cat](LogOffset offset, const ControlRecord& record) { return cat.take(offset, record); });
+      [&cat](LogOffset offset, const ControlRecord& record) { return cat.take(offset, record); }));
+  return cat.check_topic();
 }
 
 Result<std::string> log_describe(log::Log& log, std::stop_token stop) {

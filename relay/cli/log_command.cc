@@ -72,7 +72,7 @@ void add_log(CLI::App& app, Invocation& invocation) {
   cat_command->add_option("--from", options->from, "LSN, position or time to begin at");
   cat_command->add_option("--to", options->to, "LSN, position or time to end before");
   cat_command->add_option("--limit", options->cat.limit, "the first so many lines, and no more")
-      ->check(CLI::PositiveNumber);
+      ->check(CLI::Range(1, 1'000'000'000));
   cat_command->add_option("--topic", options->cat.topic, "rows of this topic only");
   cat_command->add_flag("--follow,-f", options->cat.follow, "wait for more, until stopped");
   cat_command->add_flag("--control", options->cat.control,

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <exception>
+#include <filesystem>
 #include <vector>
 
 #include <CLI/CLI.hpp>
@@ -17,6 +18,7 @@ namespace millrace::cli {
 namespace {
 
 constexpr int kUsage = 2;
+constexpr const char* kConfigHere = "millrace.yaml";
 
 void add_commands(CLI::App& app, Invocation& invocation) {
   add_check(app, invocation);
@@ -88,6 +90,14 @@ int run_command(Invocation& invocation) {
   context.config.logging.level = logging::Level::info;
   begin_logging(invocation, context);
   if (invocation.needs_config) {
+    if (invocation.config_file.empty() && std::filesystem::exists(kConfigHere)) {
+      invocation.config_file = kConfigHere;
+    }
+    if (invocation.config_file.empty()) {
+      return report(context, Error(ErrorCode::config, "--config is required",
+                                   "name the pipeline's file by -c FILE or MILLRACE_CONFIG, or "
+                                   "run this where millrace.yaml is"));
+    }
     auto config = config::load(invocation.config_file);
     if (!config) return report_mistakes(context, invocation.config_file, config.error());
     context.config = std::move(*config);

@@ -125,9 +125,9 @@ class Apply {
   uint64_t pending_rows_ = 0;
   Lsn alone_until_;       // groups up to here are applied one by one: one of them does not fit
   LogOffset split_ = -1;  // the manifest whose transactions are applied one by one
-  bool rows_do_not_fit_ = false;  // what ended the last attempt
-  bool copies_first_ = false;     // the next one begins with chunks
-  bool stream_waits_ = false;     // for the first copy
+  bool rows_do_not_fit_ = false;                  // what ended the last attempt
+  bool copies_first_ = false;                     // the next one begins with chunks
+  std::optional<SteadyTime> stream_waits_until_;  // for the first copy
   SteadyTime last_commit_;
   SteadyTime::duration last_took_{};  // the last transaction, from reading its rows to its commit
   ChangeBatch batch_;

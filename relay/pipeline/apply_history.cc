@@ -2,6 +2,8 @@
 #include <algorithm>
 #include <utility>
 
+#include <fmt/format.h>
+
 #include "relay/base/logging.h"
 #include "relay/pipeline/apply.h"
 
@@ -30,7 +32,11 @@ Status Apply::give_turn(bool busy) {
   if (clock_.now() < told_backfill_at_ + kBackfillTold) return {};
   told_backfill_at_ = clock_.now();
   chunk::Progress now = options_.backfill->progress();
-  if (now.why.empty() && stream_waits_) now.why = "the stream waits for it: backfill.head_start";
+  if (now.why.empty() && stream_waits_until_) {
+    const double left = std::chrono::duration<double>(*stream_waits_until_ - clock_.now()).count();
+    now.why = fmt::format("the stream waits for it, {:.0f} s more at most (backfill.head_start)",
+                          std::max(left, 0.0));
+  }
   board_.backfill({now.state, now.table, now.percent, now.rows_per_s, now.eta_s, now.why});
   return {};
 }
@@ -58,15 +64,18 @@ Status Apply::copy_first(const std::stop_token& stop) {
   const SteadyTime began = clock_.now();
   const SteadyTime until = began + options_.head_start;
   if (began >= until || !options_.backfill->running()) return {};
-  stream_waits_ = true;
+  stream_waits_until_ = until;
+  logging::info("the stream waits for the first copy",
+                {{"at_most_s", options_.head_start.count() / 1000}, {"by", "backfill.head_start"}});
   Status copied;
   while (copied && options_.backfill->moves() && clock_.now() < until) {
     copied = copy_alone(stop, std::min(until, clock_.now() + kBackfillTold));
   }
-  stream_waits_ = false;
+  stream_waits_until_.reset();
+  told_backfill_at_ = {};
   const auto took = std::chrono::duration_cast<Millis>(clock_.now() - began);
   logging::info("the stream has waited for the first copy",
-                {{"ms", took.count()}, {"copied", !options_.backfill->running()}});
+                {{"ms", took.count()}, {"goes_on_beside", options_.backfill->running()}});
   return copied;
 }
 

@@ -267,6 +267,12 @@ Health StatusBoard::health_locked(const Lag& lag) const {
     worst.why += (worst.why.empty() ? "" : "; ") + std::to_string(state_.parked) +
                  " changes are parked (millrace letters list)";
   }
+  const std::string& copy = state_.backfill.state;
+  if (copy != "none" && copy != "done" && worst.state <= HealthState::catching_up) {
+    const bool moves = copy == "running" || copy == "waiting";
+    worst.why += std::string(worst.why.empty() ? "" : "; ") + "the target is not complete: " +
+                 (moves ? "it is being filled" : "a copy is " + copy);
+  }
   return worst;
 }
 

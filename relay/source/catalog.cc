@@ -139,18 +139,20 @@ Status Catalog::ensure_publication(const std::string& name, std::span<const Tabl
   const std::vector<std::string> statements =
       existing ? alter_publication_sql(*existing, tables, remove_others)
                : std::vector<std::string>{create_publication_sql(name, tables)};
-  if (print == nullptr) return run_publication_sql(statements);
+  if (print == nullptr) return run_publication_sql("publish the tables", statements);
   *print += joined(statements);
   return {};
 }
 
-Status Catalog::run_publication_sql(std::span<const std::string> statements) {
+Status Catalog::run_publication_sql(std::string_view doing,
+                                    std::span<const std::string> statements) {
   for (const std::string& statement : statements) {
-    auto done = query("publish the tables", statement);
+    auto done = query(doing, statement);
     if (done) continue;
     Error error = std::move(done).error();
     if (connection_ && connection_->last_sqlstate() == "42501") {
-      return fail(std::move(error).with_hint("let the tables' owner run: " + joined(statements)));
+      return fail(std::move(error).with_hint("let the owner run this, then repeat the command: " +
+                                             joined(statements)));
     }
     return fail(std::move(error));
   }
@@ -159,7 +161,7 @@ Status Catalog::run_publication_sql(std::span<const std::string> statements) {
 
 Status Catalog::drop_publication(const std::string& name) {
   const std::string statement = drop_publication_sql(name);
-  return run_publication_sql({&statement, 1});
+  return run_publication_sql("drop the publication", {&statement, 1});
 }
 
 Result<std::optional<SlotInfo>> Catalog::slot(const std::string& name) {

@@ -138,7 +138,7 @@ class Catalog final : public SlotCatalog {
   Status read_columns(std::span<Shape> shapes);
   Status read_publication_tables(Publication& publication);
   Status slot_could_be_here(const std::string& name);
-  Status run_publication_sql(std::span<const std::string> statements);
+  Status run_publication_sql(std::string_view doing, std::span<const std::string> statements);
   Result<Rows> query(std::string_view doing, const std::string& sql,
                      std::initializer_list<Parameter> parameters = {});
 

@@ -1,5 +1,6 @@
 """200 Seeing it: status as text and JSON, metrics, probes, offsets and the log as JSON lines; nothing needs a stop."""
 import json
+import os
 import re
 import subprocess
 
@@ -132,6 +133,19 @@ def test_version_and_help_however_they_are_asked_for(world):
     for words, name in ((["help", "verfy"], "verfy"), (["verfy", "--help"], "verfy"), (["backfill", "strt"], "backfill strt")):
         unknown = relay.command(*words, config=False)
         assert unknown.returncode == 2 and f"there is no command `{name}`" in unknown.stderr, unknown.stderr
+
+
+def test_a_config_that_is_not_named(world, tmp_path):
+    relay = world.relay(["public.t"])
+
+    def checked(folder, **environment):
+        done = subprocess.run([binary(), "offsets", "list", "--json"], cwd=folder, env=dict(os.environ, **environment),
+                              capture_output=True, text=True, timeout=60)
+        return done.returncode, done.stderr
+    for code, said in (checked(relay.folder), checked(tmp_path, MILLRACE_CONFIG=str(relay.path))):
+        assert code == 0 and "this pipeline has not run" in said
+    code, said = checked(tmp_path)
+    assert code == 2 and "--config is required; name the pipeline's file by -c FILE or MILLRACE_CONFIG" in said
 
 
 def test_log_format_json(world, running):

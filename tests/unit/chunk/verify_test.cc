@@ -242,9 +242,9 @@ TEST_CASE("Verify: a sample is the same for the same seed, and a part of the who
   options.moves_max = 0;
   options.keys = 1000;
   VerifyWorld world(options);
-  const auto sampled = [&](uint64_t seed) {
+  const auto sampled = [&](uint64_t seed, double share = 0.2) {
     VerifyOptions few = small(0);
-    few.sample = 0.2;
+    few.sample = share;
     few.seed = seed;
     const WaitingClock clock;
     Verify verify(world.sides(), clock, few, {});
@@ -254,6 +254,10 @@ TEST_CASE("Verify: a sample is the same for the same seed, and a part of the who
   CHECK(sampled(1) == sampled(1));
   CHECK(sampled(1) > 50);
   CHECK(sampled(1) < 400);
+  for (uint64_t seed = 0; seed < 50; ++seed) {
+    CAPTURE(seed);
+    CHECK(sampled(seed, 1e-9) > 0);  // nothing compared would prove nothing
+  }
 }
 
 TEST_CASE("Verify: a table without a key is compared as a whole, and only when it rested") {

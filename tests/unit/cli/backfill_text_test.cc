@@ -64,8 +64,9 @@ TEST_CASE("jobs_text: a copy that does not move says why") {
   const CopyJob job = job_of("public.u", JobState::waiting);
   CHECK(line_of(job, std::nullopt)
             .ends_with(": no process that applies answers here: `millrace run`"));
-  CHECK(
-      line_of(job, live_of("running", "")).ends_with("waiting, 0 rows: its turn has not come yet"));
+  CHECK(line_of(job, live_of("running", ""))
+            .ends_with("waiting, 0 rows: its turn has not come yet (parents first, "
+                       "then backfill.parallel at a time)"));
   CHECK(line_of(job_of("public.t", JobState::done), live_of("running", "x"))
             .ends_with("done, 0 rows (100.0 %)"));
 }
