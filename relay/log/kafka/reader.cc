@@ -157,8 +157,10 @@ void FeedPool::stop_idle() {
   for (auto it = feeds_.begin(); it != feeds_.end();) {
     const Entry& entry = it->second;
     const auto idle = now - entry.used;
+    // Of the manifests single ones are read here: the others are nobody's who asks this pool.
+    const bool rows = it->first.first != client_.options().manifest_topic;
     const bool reads_on = idle < kIdleWithMore && entry.feed->running() &&
-                          (idle < kIdle || entry.feed->more_is_there());
+                          (idle < kIdle || (rows && entry.feed->more_is_there()));
     if (reads_on || entry.feed.use_count() > 1) {
       ++it;
       continue;
