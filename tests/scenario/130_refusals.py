@@ -251,7 +251,7 @@ memory: lots
     assert world.source.slot(relay.slot) is None
 
 
-@pytest.mark.parametrize("arguments", [[], ["frobnicate"], ["run", "--role", "chef"], ["run", "--nope"], ["check"]])
+@pytest.mark.parametrize("arguments", [[], ["frobnicate"], ["run", "--role", "chef"], ["run", "--nope"], ["check", "-c"]])
 def test_usage(world, arguments):
     done = world.relay(["public.t"]).command(*arguments, config=False)
     assert done.returncode == 2 and len(done.stderr) > 20
