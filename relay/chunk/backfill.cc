@@ -15,7 +15,7 @@ using sink::JobState;
 
 namespace {
 
-constexpr uint64_t kMostChunkBytes = 4U << 20;
+constexpr uint64_t kMostChunkBytes = 6U << 20;
 constexpr std::chrono::seconds kMoves{5};
 
 // It needs no hand for that.

@@ -239,7 +239,7 @@ std::unique_ptr<chunk::Backfill> make_backfill(const config::Config& config,
                             : chunk::OnExisting::keep;
   options.parallel = static_cast<size_t>(config.backfill.parallel);
   options.chunk_time = config.backfill.chunk_time;
-  options.memory = config.memory / 8;
+  options.memory = config.memory / 5;
   options.exit_on_stop = exits_on_stop;
   const config::ThrottleOptions& limits = config.backfill.throttle;
   options.throttle.target_lag = limits.target_lag;

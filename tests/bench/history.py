@@ -57,7 +57,7 @@ class NativeCopy(Native):
 
 
 class Backfill(Millrace):
-    config = {"backfill": {"on_start": "on"}, "memory": "128MB"}
+    config = {"backfill": {"on_start": "on", "head_start": "30s"}, "memory": "128MB"}  # as it is by default
 
     def __init__(self, *arguments, **options):
         super().__init__(*arguments, **options)
