@@ -1,6 +1,7 @@
 // Opening the folder: RocksDB's settings, the format's version, the topics and their bounds.
 #include <algorithm>
 #include <filesystem>
+#include <fstream>
 #include <limits>
 #include <thread>
 #include <utility>
@@ -58,16 +59,29 @@ rocksdb::Options rocksdb_options(const EmbeddedOptions& options) {
   return out;
 }
 
+// RocksDB's MANIFEST, which CURRENT names: it grows when a memtable is flushed.
+std::string manifest_state(const std::string& path) {
+  std::string name;
+  std::getline(std::ifstream(path + "/CURRENT"), name);
+  std::error_code ignored;
+  return name + " " + std::to_string(std::filesystem::file_size(path + "/" + name, ignored));
+}
+
 // Not as a secondary instance: RocksDB 7.8's reads blobs through a name that it has freed, and
-// dies. A file that the manifest names may be gone before it is opened: the owner works on.
+// dies. The owner works on: a file that the manifest names may be gone before it is opened, and a
+// flush between the reading of the manifest and of the write-ahead logs leaves a hole.
 rocksdb::Status open_as_observer(const rocksdb::Options& options, const std::string& path,
                                  rocksdb::DB** db) {
-  constexpr int kAttempts = 10;
+  constexpr int kAttempts = 50;
   rocksdb::Status status;
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
     if (attempt > 0) std::this_thread::sleep_for(Millis(20));
+    const std::string before = manifest_state(path);
     status = rocksdb::DB::OpenForReadOnly(options, path, db);
-    if (status.ok()) break;
+    if (!status.ok()) continue;
+    if (manifest_state(path) == before) break;
+    delete std::exchange(*db, nullptr);
+    status = rocksdb::Status::TryAgain("its owner has just flushed");
   }
   return status;
 }
