@@ -48,6 +48,10 @@ struct Options {
   bool exit_on_stop = false;
 };
 
+// Why a job waits that nobody has begun with.
+inline constexpr const char* kWaitsItsTurn =
+    "its turn has not come yet (parents first, then backfill.parallel at a time)";
+
 struct Progress {
   std::string state = "none";  // none | waiting | running | paused | throttled | done
   std::string table;

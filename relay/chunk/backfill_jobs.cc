@@ -109,7 +109,7 @@ Progress Backfill::progress() {
     if (!state.why.empty()) out.why = state.why;
   }
   if (!is_read && shown->state == JobState::waiting && out.why.empty()) {
-    out.why = "its turn has not come yet (parents first, then backfill.parallel at a time)";
+    out.why = kWaitsItsTurn;
   }
   // While some have not begun, and nobody knows how many rows they have, it is the named table's.
   if (!known) {

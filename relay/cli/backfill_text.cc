@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "relay/chunk/backfill.h"
 #include "relay/cli/status_text.h"
 
 namespace millrace::cli {
@@ -65,7 +66,7 @@ Shown shown(const CopyJob& job, const LiveCopies& live) {
   } else if (live->table == job.table && live->state != "paused") {
     out = {live->state, live->why};
   } else if (job.state == JobState::waiting) {
-    out.why = "its turn has not come yet (parents first, then backfill.parallel at a time)";
+    out.why = chunk::kWaitsItsTurn;
   }
   return out;
 }

@@ -103,7 +103,7 @@ class Apply {
   // One chunk at most, of what was there before the stream.
   Status give_turn(bool busy);
   Millis idle_wait() const;
-  Status copy_alone(const std::stop_token& stop, SteadyTime until);
+  Status turn_alone(const std::stop_token& stop);
   Status copy_while_stopped(const std::stop_token& stop);
   Status copy_first(const std::stop_token& stop);
 

@@ -41,19 +41,19 @@ Status Apply::give_turn(bool busy) {
   return {};
 }
 
-// Until then, or until no copy goes on.
-Status Apply::copy_alone(const std::stop_token& stop, SteadyTime until) {
-  while (options_.backfill->running() && clock_.now() < until) {
-    TRY(give_turn(false));
-    if (!clock_.sleep_for(stop, idle_wait())) return fail(ErrorCode::cancelled, "stopped");
-  }
-  return {};
+// While nothing of the stream is applied.
+Status Apply::turn_alone(const std::stop_token& stop) {
+  TRY(give_turn(false));
+  if (clock_.sleep_for(stop, idle_wait())) return {};
+  return fail(ErrorCode::cancelled, "stopped");
 }
 
 // A row that does not fit may lack one that a copy brings, mostly a parent. So copies go on while
 // the stream is stopped, and it is tried again now and then.
 Status Apply::copy_while_stopped(const std::stop_token& stop) {
-  return copy_alone(stop, clock_.now() + options_.stopped_retry);
+  const SteadyTime until = clock_.now() + options_.stopped_retry;
+  while (options_.backfill->running() && clock_.now() < until) TRY(turn_alone(stop));
+  return {};
 }
 
 // Nobody reads a target that is not filled yet, and a change of a row that is still to be copied
@@ -69,7 +69,7 @@ Status Apply::copy_first(const std::stop_token& stop) {
                 {{"at_most_s", options_.head_start.count() / 1000}, {"by", "backfill.head_start"}});
   Status copied;
   while (copied && options_.backfill->moves() && clock_.now() < until) {
-    copied = copy_alone(stop, std::min(until, clock_.now() + kBackfillTold));
+    copied = turn_alone(stop);
   }
   stream_waits_until_.reset();
   told_backfill_at_ = {};
