@@ -33,6 +33,7 @@ Status Feed::start(LogOffset offset) {
   queue_ = std::move(queue);
   position_ = offset;
   end_seen_ = -1;
+  expected_end_ = -1;
   return {};
 }
 
@@ -96,6 +97,7 @@ Result<Message> Feed::wait_for_one(Millis wait) {
 }
 
 bool Feed::more_is_there() const {
+  if (expected_end_ > position_) return true;
   Bounds bounds;
   const auto error = rd_kafka_get_watermark_offsets(client_.get(), topic_.c_str(), partition_,
                                                     &bounds.start, &bounds.end);

@@ -7,6 +7,7 @@
 // does not hold is `refused`, never silently replaced by another. Thread: one.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -36,9 +37,12 @@ class Feed {
   // About how much is read ahead, in bytes.
   size_t queued_bytes() const;
 
-  // By the last fetch's word, and without asking anybody: there are messages at or after
-  // position().
+  // By the last fetch's word or by expect()'s, and without asking anybody: there are messages at or
+  // after position().
   bool more_is_there() const;
+  // Somebody knows of messages up to `end`. What the last fetch said may be old: nobody fetches
+  // while the queue is full.
+  void expect(LogOffset end) { expected_end_ = std::max(expected_end_, end); }
 
   // The next message; empty when nothing came within `wait`.
   // Errors: refused (the offset is gone, the topic is gone), retryable, corruption.
@@ -59,6 +63,7 @@ class Feed {
   std::vector<Message> ready_;  // reversed: the next one is at the back
   LogOffset position_ = 0;
   LogOffset end_seen_ = -1;
+  LogOffset expected_end_ = -1;
   uint64_t taken_messages_ = 0;
   uint64_t taken_bytes_ = 0;
   SteadyTime beyond_since_{};  // since when the wanted offset has been beyond the partition's end

@@ -50,8 +50,9 @@ class KafkaCursor : public RangeCursor {
     if (!feed_) feed_ = pool_.feed(range_.topic, range_.partition);
     const bool useful =
         feed_->running() && feed_->position() <= next_ && next_ - feed_->position() <= kSkipMost;
-    if (useful) return {};
-    return feed_->start(next_);
+    if (!useful) TRY(feed_->start(next_));
+    feed_->expect(range_.end);
+    return {};
   }
 
   Result<std::optional<LogRecord>> next() override {
@@ -93,7 +94,8 @@ class KafkaCursor : public RangeCursor {
     logging::warn("kafka partition read anew", {{"topic", range_.topic},
                                                 {"partition", range_.partition},
                                                 {"offset", static_cast<long>(next_)}});
-    return feed_->start(next_);
+    feed_->stop();
+    return begin();
   }
 
   FeedPool& pool_;
