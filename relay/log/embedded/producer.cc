@@ -116,10 +116,11 @@ Status EmbeddedProducer::append_control(uint64_t ticket, std::string_view value)
 // Returns early without events when an append found no room and there is some again.
 Result<std::vector<ProducerEvent>> EmbeddedProducer::poll(Millis wait) {
   std::unique_lock lock(channel_->mutex);
-  channel_->changed.wait_for(lock, wait, [&] {
+  const auto ready = [&] {
     return !channel_->events.empty() || channel_->error ||
            (starved_ && channel_->queued_bytes <= budget_bytes_ / 2);
-  });
+  };
+  if (wait > Millis(0)) channel_->changed.wait_for(lock, wait, ready);
   starved_ = false;
   std::vector<ProducerEvent> events;
   events.swap(channel_->events);

@@ -148,6 +148,7 @@ Result<std::optional<HeldBlock>> Store::search_block(const Topic& topic, LogOffs
 void Store::wait_for_control(LogOffset offset, Millis wait, const std::atomic<bool>& stop) {
   const auto reached = [&] { return control().end > offset || stop; };
   if (!options_.observer) {
+    if (wait <= Millis(0)) return;
     std::unique_lock lock(tail_mutex_);
     tail_.wait_for(lock, wait, reached);
     return;
