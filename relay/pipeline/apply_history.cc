@@ -65,12 +65,14 @@ Status Apply::copy_first(const std::stop_token& stop) {
   const SteadyTime until = began + options_.head_start;
   if (began >= until || !options_.backfill->running()) return {};
   stream_waits_until_ = until;
+  shared_.set_stream_waits(true);
   logging::info("the stream waits for the first copy",
                 {{"at_most_s", options_.head_start.count() / 1000}, {"by", "backfill.head_start"}});
   Status copied;
   while (copied && options_.backfill->moves() && clock_.now() < until) {
     copied = turn_alone(stop);
   }
+  shared_.set_stream_waits(false);
   stream_waits_until_.reset();
   told_backfill_at_ = {};
   const auto took = std::chrono::duration_cast<Millis>(clock_.now() - began);

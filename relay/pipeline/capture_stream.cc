@@ -69,13 +69,13 @@ Result<bool> Capture::take_frames(source::SlotStream& replication) {
 Status Capture::stay_away(source::SlotStream& replication, Millis wait, std::stop_token stop) {
   const auto until = clock_.now() + wait;
   while (!stop.stop_requested() && !shared_.halt()) {
-    const auto left = std::chrono::ceil<Millis>(until - clock_.now());
+    const auto left = std::chrono::duration_cast<Millis>(until - clock_.now());
     if (left <= Millis(0)) break;
     const Millis slice = std::min(left, kAwaySlice);
     const bool waited = publisher_->in_flight();
     TRY(publisher_->tick(false, slice));
     acknowledge(replication);
-    if (!waited) clock_.sleep_for(stop, slice);
+    if (!waited) clock_.sleep_for(stop, left);
   }
   return {};
 }
@@ -84,8 +84,10 @@ Status Capture::stream(source::SlotStream& replication, std::stop_token stop) {
   while (!stop.stop_requested()) {
     if (const auto why = shared_.halt()) TRY(wind_down(replication, stop, *why));
     TRY_ASSIGN(bool idle, take_frames(replication));
-    publisher_->set_far_behind(pace_.far_behind());
-    if (const Millis away = idle ? pace_.next_wait() : Millis(0); away > Millis(0)) {
+    const bool unhurried = shared_.stream_waits();
+    publisher_->set_far_behind(unhurried || pace_.far_behind());
+    const Millis away = idle ? (unhurried ? options_.pace.wait : pace_.next_wait()) : Millis(0);
+    if (away > Millis(0)) {
       TRY(stay_away(replication, away, stop));
       idle = false;  // far behind: groups are closed by their size
     }

@@ -30,6 +30,10 @@ class Shared {
   void set_capturing() { capturing_ = true; }
   bool capturing() const { return capturing_; }
 
+  // Apply lets the stream wait in the log: nobody is in a hurry to have it there.
+  void set_stream_waits(bool waits) { stream_waits_ = waits; }
+  bool stream_waits() const { return stream_waits_; }
+
   // Why capture is to read no more; nullopt: it may.
   void set_halt(std::optional<Error> why) {
     const std::lock_guard lock(mutex_);
@@ -42,6 +46,7 @@ class Shared {
 
  private:
   std::atomic<bool> capturing_{false};
+  std::atomic<bool> stream_waits_{false};
   mutable std::mutex mutex_;
   std::optional<Watermark> applied_;
   std::optional<Error> halt_;
