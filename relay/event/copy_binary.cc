@@ -26,6 +26,18 @@ int64_t number(std::string_view from, size_t bytes) {
   return static_cast<int64_t>(value);
 }
 
+// Written out, so that they are one load: four million times a second.
+int16_t int2(std::string_view from) {
+  const auto at = [&](size_t i) { return static_cast<uint32_t>(static_cast<uint8_t>(from[i])); };
+  return from.size() < 2 ? int16_t{0} : static_cast<int16_t>(at(0) << 8 | at(1));
+}
+
+int32_t int4(std::string_view from) {
+  const auto at = [&](size_t i) { return static_cast<uint32_t>(static_cast<uint8_t>(from[i])); };
+  if (from.size() < 4) return 0;
+  return static_cast<int32_t>(at(0) << 24 | at(1) << 16 | at(2) << 8 | at(3));
+}
+
 void append_number(std::string& out, uint32_t value, int bytes) {
   for (int shift = 8 * (bytes - 1); shift >= 0; shift -= 8) {
     out.push_back(static_cast<char>(value >> shift & 0xFF));
@@ -56,12 +68,12 @@ std::string text_of_binary(uint32_t type_oid, std::string_view bytes) {
 std::optional<std::string_view> take_copy_tuple(std::string_view& bytes) {
   std::string_view rest = bytes;
   if (rest.size() < 2) return std::nullopt;
-  const int64_t fields = number(rest, 2);
+  const int fields = int2(rest);
   if (fields < 0) return std::nullopt;
   rest.remove_prefix(2);
-  for (int64_t i = 0; i < fields; ++i) {
+  for (int i = 0; i < fields; ++i) {
     if (rest.size() < 4) return std::nullopt;
-    const auto length = static_cast<size_t>(std::max<int64_t>(number(rest, 4), 0));
+    const auto length = static_cast<size_t>(std::max(int4(rest), 0));
     rest.remove_prefix(4);
     if (rest.size() < length) return std::nullopt;
     rest.remove_prefix(length);
@@ -72,12 +84,12 @@ std::optional<std::string_view> take_copy_tuple(std::string_view& bytes) {
 }
 
 std::optional<std::string_view> copy_field(std::string_view tuple, size_t wanted) {
-  if (static_cast<int64_t>(wanted) >= number(tuple, 2)) return std::nullopt;
+  if (static_cast<int64_t>(wanted) >= int2(tuple)) return std::nullopt;
   tuple.remove_prefix(std::min<size_t>(tuple.size(), 2));
   while (true) {
-    const int64_t length = number(tuple, 4);
+    const int32_t length = int4(tuple);
     tuple.remove_prefix(std::min<size_t>(tuple.size(), 4));
-    const auto bytes = static_cast<size_t>(std::max<int64_t>(length, 0));
+    const auto bytes = static_cast<size_t>(std::max(length, 0));
     if (wanted == 0) {
       return length < 0 ? std::nullopt : std::optional(tuple.substr(0, bytes));
     }
@@ -87,7 +99,7 @@ std::optional<std::string_view> copy_field(std::string_view tuple, size_t wanted
 }
 
 void append_copy_tuple(std::string& out, std::string_view tuple, std::string_view field) {
-  append_number(out, static_cast<uint32_t>(number(tuple, 2)) + 1, 2);
+  append_number(out, static_cast<uint32_t>(int2(tuple)) + 1, 2);
   out.append(tuple.substr(2));
   append_number(out, static_cast<uint32_t>(field.size()), 4);
   out.append(field);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <thread>
 #include <vector>
 
 #include <fmt/format.h>
@@ -16,6 +17,10 @@ namespace millrace::source {
 namespace {
 
 constexpr Millis kSlice{200};  // of a wait, so that a stop is noticed
+// Who waits for rows is woken for every few of them, and a server that is waited for sends small
+// segments. So when a run of so many bytes is over, the socket is left alone until more are there.
+constexpr size_t kRunBytes = size_t{64} << 10;
+constexpr Millis kAway{2};
 
 void log_notice(void*, const PGresult* notice) {
   const char* severity = PQresultErrorField(notice, PG_DIAG_SEVERITY_NONLOCALIZED);
@@ -137,6 +142,11 @@ Status Connection::await_input(std::string_view doing, SteadyTime deadline) {
   return {};
 }
 
+bool Connection::has_input() const {
+  pollfd socket{PQsocket(handle_.get()), POLLIN, 0};
+  return poll(&socket, 1, 0) != 0;
+}
+
 Result<ResultHandle> Connection::await_result(std::string_view doing) {
   const SteadyTime deadline = std::chrono::steady_clock::now() + options_.receive_timeout;
   ResultHandle last;
@@ -173,16 +183,25 @@ Status Connection::copy_out(std::string_view doing, const std::string& sql,
 
 Result<bool> Connection::copy_rows(std::string_view doing,
                                    const std::function<bool(std::string_view)>& row) {
-  SteadyTime deadline = std::chrono::steady_clock::now() + options_.receive_timeout;
+  SteadyTime deadline;
+  bool any = true;       // since the last wait for the socket
+  size_t run_bytes = 0;  // since it was last left alone
   while (true) {
     char* line = nullptr;
     const int length = PQgetCopyData(handle_.get(), &line, 1);
     if (length > 0) {
       const std::unique_ptr<char, decltype(&PQfreemem)> owned(line, &PQfreemem);
+      any = true;
+      run_bytes += static_cast<size_t>(length);
       if (!row({line, static_cast<size_t>(length)})) return false;
-      deadline = std::chrono::steady_clock::now() + options_.receive_timeout;
     } else if (length == 0) {
       if (!is_open()) return fail(server_error(handle_.get(), nullptr, redactor_, doing));
+      if (run_bytes >= kRunBytes && !has_input()) {
+        std::this_thread::sleep_for(kAway);
+        run_bytes = 0;
+      }
+      if (any) deadline = std::chrono::steady_clock::now() + options_.receive_timeout;
+      any = false;
       TRY(await_input(doing, deadline));
     } else if (length == -1) {
       return true;

@@ -100,6 +100,7 @@ class Connection {
   // One look at the socket, at most a slice long. Errors: nothing came until `deadline`, or a stop;
   // the connection is lost then.
   Status await_input(std::string_view doing, SteadyTime deadline);
+  bool has_input() const;  // await_input() would not wait
   Result<bool> copy_rows(std::string_view doing, const std::function<bool(std::string_view)>& row);
 
   ConnectionHandle handle_;
