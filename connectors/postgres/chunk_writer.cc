@@ -138,26 +138,21 @@ Result<bool> ChunkWriter::copy_rows(Table& table, const Chunk& chunk) {
 
 // False: they are to come as text, for the look at each key or for the statement.
 Result<bool> ChunkWriter::copy_tuples(Table& table, const Chunk& chunk) {
-  uint64_t tuples = 0;
-  std::string_view rest = chunk.copy;
-  while (take_copy_tuple(rest)) ++tuples;
-  if (!rest.empty() || tuples != chunk.rows) {
-    return fail(Error(ErrorCode::fatal,
-                      fmt::format("a chunk of {} rows holds {} whole tuples", chunk.rows, tuples))
-                    .at(table.binding.display()));
-  }
   if (table.chunks->look > 0) return false;
   TRY_ASSIGN(const auto taken,
              taken_in_range(connection_, table.chunks->range, chunk, version_of(chunk)));
   if (!taken) return false;
-  const Reply reply = put_tuples(table, chunk, *taken);
+  std::string wrong;
+  const Reply reply = put_tuples(table, chunk, *taken, wrong);
   if (reply.ok()) return true;
+  if (!wrong.empty()) return fail(Error(ErrorCode::fatal, wrong).at(table.binding.display()));
   if (reply.failure() != Failure::retryable) return false;
   return fail(writer_.failed_reply(table, reply, pointers_).error);
 }
 
+// They are counted on the way: the target would wait while it is done first.
 Reply ChunkWriter::put_tuples(const Table& table, const Chunk& chunk,
-                              const std::vector<bool>& taken) {
+                              const std::vector<bool>& taken, std::string& wrong) {
   Reply begun = connection_.copy_begin(table.chunks->copy_binary);
   if (!begun.ok()) return begun;
   const Version made = version_of(chunk);
@@ -173,6 +168,10 @@ Reply ChunkWriter::put_tuples(const Table& table, const Chunk& chunk,
     if (piece.size() < kPieceBytes) continue;
     if (!connection_.copy_put(piece)) return connection_.copy_end(nullptr);  // it says why
     piece.clear();
+  }
+  if (number != chunk.rows || !rest.empty()) {
+    wrong = fmt::format("a chunk of {} rows holds {} whole tuples", chunk.rows, number);
+    return connection_.copy_end(wrong.c_str());
   }
   piece.append(kCopyBinaryEnd);
   connection_.copy_put(piece);

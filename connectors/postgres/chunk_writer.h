@@ -45,7 +45,8 @@ class ChunkWriter {
   // Marks the rows, from 0, that are to be left out.
   Result<std::vector<bool>> find_taken(Table& table, const sink::Chunk& chunk);
   Reply copy_lines(const Table& table, const sink::Chunk& chunk, const std::vector<bool>& taken);
-  Reply put_tuples(const Table& table, const sink::Chunk& chunk, const std::vector<bool>& taken);
+  Reply put_tuples(const Table& table, const sink::Chunk& chunk, const std::vector<bool>& taken,
+                   std::string& wrong);
   Status remove_absent(Table& table, const sink::Chunk& chunk);
   Status parse(const Table& table, const sink::Chunk& chunk);
   Status run(Table& table, const RowStatements& statements);

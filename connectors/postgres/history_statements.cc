@@ -148,17 +148,10 @@ RangeLook range_look(const Binding& binding, const Watched& watched) {
   return look;
 }
 
-std::string chunk_copy_binary_sql(const Binding& binding) {
-  for (const Output& output : binding.outputs) {
-    if (output.source < 0) return {};
-    const Column& column = binding.source.columns[static_cast<size_t>(output.source)];
-    if (column.type_oid != output.base_oid || !copies_in_binary(output.base_oid)) return {};
-    if (output.key && !has_text_of_binary(output.base_oid)) return {};
-  }
-  return chunk_copy_sql(binding, " (FORMAT binary)");
-}
+namespace {
 
-std::string chunk_copy_sql(const Binding& binding, const char* options) {
+// Empty where the target's values are not the source's as they are.
+std::string copy_sql(const Binding& binding) {
   if (!binding.mapping.where.empty() || !binding.mapping.expressions.empty()) return {};
   std::vector<std::string> columns(binding.source.columns.size());
   for (const Output& output : binding.outputs) {
@@ -169,8 +162,27 @@ std::string chunk_copy_sql(const Binding& binding, const char* options) {
     if (column.empty()) return {};
   }
   columns.emplace_back(kVersionColumn);
-  return "SAVEPOINT millrace_rows; COPY " + binding.table_sql() + " (" + join(columns, ", ") +
-         ") FROM STDIN" + options + "; RELEASE SAVEPOINT millrace_rows";
+  return "COPY " + binding.table_sql() + " (" + join(columns, ", ") + ") FROM STDIN";
+}
+
+}  // namespace
+
+std::string chunk_copy_sql(const Binding& binding) {
+  const std::string copy = copy_sql(binding);
+  if (copy.empty()) return {};
+  return "SAVEPOINT millrace_rows; " + copy + "; RELEASE SAVEPOINT millrace_rows";
+}
+
+// Without a savepoint: where it fails, so does the chunk's transaction.
+std::string chunk_copy_binary_sql(const Binding& binding) {
+  for (const Output& output : binding.outputs) {
+    if (output.source < 0) return {};
+    const Column& column = binding.source.columns[static_cast<size_t>(output.source)];
+    if (column.type_oid != output.base_oid || !copies_in_binary(output.base_oid)) return {};
+    if (output.key && !has_text_of_binary(output.base_oid)) return {};
+  }
+  const std::string copy = copy_sql(binding);
+  return copy.empty() ? copy : copy + " (FORMAT binary)";
 }
 
 }  // namespace millrace::postgres

@@ -37,7 +37,7 @@ Statement taken_statement(const Binding& binding, const Watched& watched, bool r
 // COPY's command for a chunk's lines with the version at their ends, in savepoint millrace_rows.
 // Empty where SQL of the mapping is to see the rows, or the lines hold what the target does not
 // take.
-std::string chunk_copy_sql(const Binding& binding, const char* options = "");
+std::string chunk_copy_sql(const Binding& binding);
 // Likewise for binary tuples; empty also where the target's types are not the source's.
 std::string chunk_copy_binary_sql(const Binding& binding);
 

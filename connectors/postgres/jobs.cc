@@ -238,19 +238,21 @@ Status run_job(Connection& connection, const std::string& pipeline, const CopyJo
               "millrace backfill status");
 }
 
-Result<std::optional<CopyJob>> hold_job(Connection& connection, const std::string& pipeline,
-                                        const Chunk& chunk) {
-  const Reply reply = connection.run(
-      "SELECT replace, delete_extra FROM millrace.progress WHERE pipeline = $1::text AND id = "
-      "$2::int8 AND state = 'running' AND restarts = $3::int8 FOR UPDATE",
-      {pipeline, std::to_string(chunk.job), std::to_string(chunk.restarts)});
-  if (!reply.ok()) return fail(job_error(connection, reply, "locking a job"));
-  if (reply.rows() == 0) return std::optional<CopyJob>();
+std::string hold_job_sql(const Connection& connection, const std::string& pipeline,
+                         const Chunk& chunk) {
+  return fmt::format(
+      "SELECT replace, delete_extra FROM millrace.progress WHERE pipeline = {} AND id = {} AND "
+      "state = 'running' AND restarts = {} FOR UPDATE",
+      connection.literal(pipeline), chunk.job, chunk.restarts);
+}
+
+std::optional<CopyJob> held_job(const Reply& reply, const Chunk& chunk) {
+  if (reply.rows() == 0) return std::nullopt;
   CopyJob job;
   job.id = chunk.job;
   job.replace = reply.text(0, 0) == "t";
   job.delete_extra = reply.text(0, 1) == "t";
-  return std::optional(std::move(job));
+  return job;
 }
 
 Status restart_jobs(Connection& connection, const std::string& pipeline, const std::string& table) {
@@ -267,22 +269,21 @@ Status restart_jobs(Connection& connection, const std::string& pipeline, const s
   return fail(to_error(connection, tombstones, "dropping tombstones"));
 }
 
-Status advance_job(Connection& connection, const std::string& pipeline, const Chunk& chunk) {
-  Texts texts;
-  texts.add(pipeline);
-  texts.add(std::to_string(chunk.job));
-  texts.add(chunk.last_key);
-  texts.add(std::to_string(chunk.rows + chunk.absent.size()));
-  texts.add(to_string(chunk.seen_until));
-  const auto params = texts.params();
-  const Reply reply = connection.run(
-      std::string("UPDATE millrace.progress SET done_to = coalesce($3::text[], done_to), rows_done "
-                  "= rows_done + $4::int8, consistent_at = $5::pg_lsn") +
-          (chunk.last ? ", state = 'done', ended_at = clock_timestamp()" : "") +
-          " WHERE pipeline = $1::text AND id = $2::int8",
-      params);
-  if (!reply.ok()) return fail(job_error(connection, reply, "noting a job's progress"));
-  return {};
+std::string advance_job_sql(const Connection& connection, const std::string& pipeline,
+                            const Chunk& chunk) {
+  std::string done_to;
+  if (chunk.last_key) {
+    ArrayLiteral array;
+    array.clear();
+    for (const std::string& text : *chunk.last_key) array.add(text);
+    done_to = "done_to = " + connection.literal(array.finish()) + "::text[], ";
+  }
+  return fmt::format(
+      "UPDATE millrace.progress SET {}rows_done = rows_done + {}, consistent_at = '{}'::pg_lsn{} "
+      "WHERE pipeline = {} AND id = {}",
+      done_to, chunk.rows + chunk.absent.size(), to_string(chunk.seen_until),
+      chunk.last ? ", state = 'done', ended_at = clock_timestamp()" : "",
+      connection.literal(pipeline), chunk.job);
 }
 
 }  // namespace millrace::postgres

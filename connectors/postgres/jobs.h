@@ -23,11 +23,14 @@ Status move_job(Connection& connection, const std::string& pipeline, int64_t id,
                 std::span<const sink::JobState> from, sink::JobState to, const std::string& why);
 Status run_job(Connection& connection, const std::string& pipeline, const sink::CopyJob& job);
 
-// In a transaction; locks the job until its end, so that its state stays. nullopt: it does not run,
-// or began anew. What it says of itself is its id, replace and delete_extra.
-Result<std::optional<sink::CopyJob>> hold_job(Connection& connection, const std::string& pipeline,
-                                              const sink::Chunk& chunk);
-Status advance_job(Connection& connection, const std::string& pipeline, const sink::Chunk& chunk);
+// For a transaction: locks the job until its end, so that its state stays. What the reply says of
+// it is its id, replace and delete_extra; nullopt: it does not run, or began anew.
+std::string hold_job_sql(const Connection& connection, const std::string& pipeline,
+                         const sink::Chunk& chunk);
+std::optional<sink::CopyJob> held_job(const Reply& reply, const sink::Chunk& chunk);
+// In the same transaction, when the chunk is written.
+std::string advance_job_sql(const Connection& connection, const std::string& pipeline,
+                            const sink::Chunk& chunk);
 
 // In the transaction that truncates the table: its open jobs begin anew, its tombstones go.
 Status restart_jobs(Connection& connection, const std::string& pipeline, const std::string& table);

@@ -301,9 +301,11 @@ Status PostgresTarget::go_back() {
   return give_up(to_error(*connection_, back, "going back to a savepoint"));
 }
 
-Status PostgresTarget::commit() {
+Status PostgresTarget::commit() { return commit(""); }
+
+Status PostgresTarget::commit(const std::string& before) {
   if (!open_) return fail(ErrorCode::retryable, "no transaction is open in the target");
-  const Reply reply = connection_->run("COMMIT");
+  const Reply reply = connection_->run(before + "COMMIT");
   open_ = false;
   if (reply.ok() && reply.command() == "COMMIT") {
     constraints_now_ = false;

@@ -111,6 +111,8 @@ Status PostgresTarget::start_job(const CopyJob& job) {
 }
 
 // The row of `applied` stays locked to the end: a second applier and operators' edits wait.
+// A server that crashes may lose the newest chunks, each with the progress that it made: they are
+// read again then. What ends a job is flushed, and all before it.
 Result<bool> PostgresTarget::write_chunk(const sink::Chunk& chunk) {
   TRY(check_session());
   if (!stands_) return fail(ErrorCode::retryable, "the applied position was not read");
@@ -119,22 +121,24 @@ Result<bool> PostgresTarget::write_chunk(const sink::Chunk& chunk) {
   const sink::Applied expected = *stands_;
   writer_->begin(expected.epoch);
   const auto replies = connection_->run_all(fmt::format(
-      "BEGIN; SET CONSTRAINTS ALL {}; SELECT 1 FROM millrace.applied WHERE {} FOR UPDATE",
-      constraints_now_ ? "IMMEDIATE" : "DEFERRED", stands_at(expected)));
+      "BEGIN; SET CONSTRAINTS ALL {}; {}SELECT 1 FROM millrace.applied WHERE {} FOR UPDATE; {}",
+      constraints_now_ ? "IMMEDIATE" : "DEFERRED",
+      chunk.last ? "" : "SET LOCAL synchronous_commit = off; ", stands_at(expected),
+      hold_job_sql(*connection_, options_.pipeline, chunk)));
   open_ = true;
   if (!replies.back().ok()) {
-    return give_up_chunk(to_error(*connection_, replies.back(), "looking at the applied position"));
+    return give_up_chunk(
+        to_error(*connection_, replies.back(), "looking at the applied position and the job"));
   }
-  if (replies.back().rows() != 1) return fail(moved_error(expected).error());
-  auto job = hold_job(*connection_, options_.pipeline, chunk);
-  if (!job) return give_up_chunk(std::move(job).error());
-  if (!*job) {
+  if (replies[replies.size() - 2].rows() != 1) return fail(moved_error(expected).error());
+  const auto job = held_job(replies.back(), chunk);
+  if (!job) {
     rollback();
     return false;
   }
   if (chunk.rows > 0 || !chunk.absent.empty()) {
     ChunkWriter writer(*connection_, *writer_);
-    auto written = writer.write(chunk, **job);
+    auto written = writer.write(chunk, *job);
     takes_binary_ = written && writer.takes_binary();
     if (!written) return give_up_chunk(std::move(written).error());
     if (chunk.park != nullptr) {
@@ -144,10 +148,7 @@ Result<bool> PostgresTarget::write_chunk(const sink::Chunk& chunk) {
     }
     MILLRACE_FAILPOINT(backfill_chunk);
   }
-  if (auto moved = advance_job(*connection_, options_.pipeline, chunk); !moved) {
-    return give_up_chunk(std::move(moved).error());
-  }
-  TRY(commit());
+  TRY(commit(advance_job_sql(*connection_, options_.pipeline, chunk) + "; "));
   return true;
 }
 

@@ -15,7 +15,7 @@ using sink::JobState;
 
 namespace {
 
-constexpr uint64_t kMostChunkBytes = 6U << 20;
+constexpr uint64_t kMostChunkBytes = 12U << 20;
 constexpr std::chrono::seconds kMoves{5};
 
 // It needs no hand for that.
@@ -150,8 +150,8 @@ void Backfill::start_readers() {
     reader.source = options_.source;
     reader.chunk_time = options_.chunk_time;
     reader.text_only = text_only_.contains(job.id);
-    reader.chunk_bytes =
-        std::min<uint64_t>(kMostChunkBytes, options_.memory / (2 * options_.parallel));
+    reader.chunk_bytes = std::min<uint64_t>(
+        kMostChunkBytes, options_.memory / std::max<size_t>(2, options_.parallel));
     reader.throttle = &options_.throttle;
     reader.clock = &clock_;
     reader.budget = &budget_;

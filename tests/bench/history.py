@@ -23,9 +23,13 @@ class Backends:
     """CPU of server processes that come and go: what each had used when it was last seen."""
 
     def __init__(self, server, condition):
-        self.server, self.condition, self.seen = server, condition, {}
+        self.server, self.condition, self.seen, self.next_look = server, condition, {}, 0.0
 
     def look(self):
+        """Half a second apart at least: a look costs the servers what the contenders would need."""
+        if time.monotonic() < self.next_look:
+            return
+        self.next_look = time.monotonic() + 0.5
         for (pid,) in self.server.execute(f"select pid from pg_stat_activity where {self.condition}"):
             self.seen[pid] = max(self.seen.get(pid, 0.0), meters.threads_cpu(pid))
 
@@ -126,7 +130,7 @@ def copy(contender, rows):
     def copied():
         contender.notice()
         return contender.copied()
-    wait_until(copied, TIMEOUT_S, f"{contender.name} has copied all", 0.05)
+    wait_until(copied, TIMEOUT_S, f"{contender.name} has copied all", 0.1)
     seconds = time.monotonic() - began
     caught_up_s = caught_up(contender) - began
     sampler.look()
