@@ -139,6 +139,42 @@ TEST_CASE(
   }
 }
 
+// librdkafka does not fetch while a partition's queue is full, so it has not heard of what came
+// meanwhile; and it may sleep for a second once the queue is empty. 6,000 rows come with the one
+// fetch that fills it.
+TEST_CASE("Reader: rows that came while its queue was full are there soon after those in it") {
+  auto log = must(open_kafka(options_for("behind")));
+  must(log->ensure_topics({{"behind.t", 1}}, true));
+  auto producer = must(log->producer());
+  auto reader = must(log->reader());
+  GroupId group = 0;
+  const auto made = [&](int rows) {
+    Reports reports;
+    ++group;
+    const std::string value(100, 'v');
+    for (int i = 0; i < rows; i++) append(*producer, reports, group, "behind.t", "k", value);
+    must(producer->seal(group));
+    reports.wait(*producer, 1, 0);
+    return reports.groups[group].at(0);
+  };
+  std::vector<double> waits;
+  for (int round = 0; round < 9; round++) {
+    const OffsetRange first = made(6000);
+    auto cursor = must(reader->open(first));
+    REQUIRE(must(cursor->next()));
+    std::this_thread::sleep_for(Millis(150));  // the queue fills
+    const OffsetRange second = made(10'000);
+    while (must(cursor->next())) {
+    }
+    const SteadyTime start = system_clock().now();
+    CHECK(read(*reader, second).records.size() == 10'000);
+    waits.push_back(millis_since(start));
+  }
+  std::sort(waits.begin(), waits.end());
+  std::printf("10,000 rows behind a full queue: %.0f to %.0f ms\n", waits.front(), waits.back());
+  CHECK(waits[4] < 300);  // it is 10 to 30; a reader that does not know better waits for 800
+}
+
 TEST_CASE("Reader: from append to the rows of its manifest within milliseconds") {
   auto log = must(open_kafka(options_for("latency")));
   must(log->ensure_topics({{"latency.t", 6}}, true));
