@@ -41,6 +41,30 @@ def test_server_restarts(world, recovery, side, mode):
 
 
 @pytest.mark.fault(11)
+def test_target_crashes_in_a_copy(world, recovery):
+    """The commits of chunks are not flushed: a crash may take the newest, and with each the progress that it made."""
+    world.both("create table public.t (id int primary key, v text)")
+    world.source.execute("insert into t select i, repeat('v', 100) from generate_series(1, 20000) i")
+    relay = world.relay(["public.t"], config={"backfill": {"on_start": True}})
+    hold = relay.folder / "hold"
+    hold.touch()
+    relay.start(env={"MILLRACE_FAIL": f"backfill_write@4:hold:{hold}"}, ready=True)
+    wait_until(lambda: "failpoint backfill_write@4 fires" in relay.log_text(), what="some chunks are written")
+    progress = "select (select count(*) from t), rows_done from millrace.progress"
+    before = world.target.execute(progress)[0]
+    world.target.server.kill()
+    world.target.server.start()
+    rows, done = world.target.execute(progress)[0]
+    assert rows == done <= before[0] < 20000, f"{before} before, {(rows, done)} after"
+    hold.unlink()
+    with recovery():
+        relay.wait_status(lambda s: s["backfill"]["state"] == "done", what="the copy ends")
+    relay.stop()
+    relay.catch_up()
+    world.assert_same("t")
+
+
+@pytest.mark.fault(11)
 def test_target_away_for_a_while(world, recovery):
     relay = stream_of(world, ["public.t", "public.events"], DDL)
     relay.start(ready=True)
