@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <set>
+#include <unordered_set>
 #include <utility>
 
 #include <fmt/format.h>
@@ -145,6 +146,25 @@ size_t PlanWriter::rank_of(const std::string& table) {
     for (const std::string& parent : parents->second) rank = std::max(rank, rank_of(parent) + 1);
   }
   return ranks_[table] = rank;
+}
+
+// Not those that a cycle leads back to: their ranks are larger.
+Result<std::vector<std::string>> PlanWriter::above(const std::string& table) {
+  TRY(load_ranks());
+  std::vector<std::string> out;
+  std::unordered_set<std::string> seen{table};
+  std::vector<std::string> next{table};
+  while (!next.empty()) {
+    const auto parents = parents_.find(next.back());
+    next.pop_back();
+    if (parents == parents_.end()) continue;
+    for (const std::string& parent : parents->second) {
+      if (!seen.insert(parent).second) continue;
+      next.push_back(parent);
+      if (rank_of(parent) < rank_of(table)) out.push_back(parent);
+    }
+  }
+  return out;
 }
 
 Result<PlanWriter::Groups> PlanWriter::group(const sink::TablePlan& plan) {

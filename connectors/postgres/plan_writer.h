@@ -63,11 +63,8 @@ class PlanWriter {
   void watch_changed();
   // What is known of the target's tables is read anew by the next transaction.
   void forget_later() { forget_next_ = true; }
-  // Of a target table, as quote_table() names it: parents have smaller ones.
-  Result<size_t> rank(const std::string& table) {
-    TRY(load_ranks());
-    return rank_of(table);
-  }
+  // Of a target table, as quote_table() names it: its parents, theirs, and so on.
+  Result<std::vector<std::string>> above(const std::string& table);
 
  private:
   friend class ChunkWriter;  // rows of history: the same tables, statements and errors

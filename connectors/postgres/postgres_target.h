@@ -62,7 +62,7 @@ class PostgresTarget : public sink::Target, public sink::LetterBox, public sink:
   Status set_state(int64_t id, std::span<const sink::JobState> from, sink::JobState to,
                    const std::string& why) override;
   Result<bool> has_rows(const TableSchema& table) override;
-  Result<size_t> rank(const TableSchema& table) override;
+  Result<sink::Kin> kin(const TableSchema& table) override;
   Status watch(std::span<const std::string> tables, sink::RowSource* rows) override;
   Status start_job(const sink::CopyJob& job) override;
   Result<bool> write_chunk(const sink::Chunk& chunk) override;

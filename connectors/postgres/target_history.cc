@@ -63,11 +63,13 @@ Result<bool> PostgresTarget::has_rows(const TableSchema& table) {
   return fail(to_error(*connection_, reply, "looking for rows").at("table " + name));
 }
 
-Result<size_t> PostgresTarget::rank(const TableSchema& table) {
+Result<sink::Kin> PostgresTarget::kin(const TableSchema& table) {
   TRY(connect());
   const sink::TableMapping* mapping = find_mapping(options_.tables, table);
-  if (mapping == nullptr) return size_t{0};
-  return writer_->rank(quote_table(mapping->target_schema, mapping->target_table));
+  if (mapping == nullptr) return sink::Kin();
+  std::string name = quote_table(mapping->target_schema, mapping->target_table);
+  TRY_ASSIGN(auto above, writer_->above(name));
+  return sink::Kin{std::move(name), std::move(above)};
 }
 
 Status PostgresTarget::load_watch(bool all) {

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <limits>
 #include <utility>
 
 #include "relay/base/failpoint.h"
@@ -74,7 +73,7 @@ Status Backfill::reload() {
   next_look_ = clock_.now() + options_.look_every;
   end_readers();
   TRY(watch_open_tables());
-  TRY(rank_tables());
+  TRY(learn_kin());
   start_readers();
   return options_.exit_on_stop ? nothing_paused() : Status();
 }
@@ -116,32 +115,33 @@ void Backfill::end_readers() {
   std::erase_if(readers_, is_void);
 }
 
-Status Backfill::rank_tables() {
+Status Backfill::learn_kin() {
   if (!open()) return {};
   for (const TableSchemaPtr& table : options_.tables) {
     const std::string name = display_name(*table);
-    if (ranks_.contains(name)) continue;
-    TRY_ASSIGN(ranks_[name], box_->rank(*table));
+    if (kin_.contains(name)) continue;
+    TRY_ASSIGN(kin_[name], box_->kin(*table));
   }
   return {};
 }
 
-size_t Backfill::rank_of(const CopyJob& job) const {
-  const auto at = ranks_.find(job.table);
-  return at == ranks_.end() ? 0 : at->second;
+// A row whose parent is not there does not fit. A parent whose copy is paused is not waited for:
+// who resumes it may be away.
+bool Backfill::waits_for_parent(const CopyJob& job) const {
+  const auto own = kin_.find(job.table);
+  if (own == kin_.end() || job.kind == sink::JobKind::keys) return false;
+  const auto& above = own->second.above;
+  return std::any_of(jobs_.begin(), jobs_.end(), [&](const CopyJob& other) {
+    const auto its = kin_.find(other.table);
+    return goes_on(other) && its != kin_.end() &&
+           std::find(above.begin(), above.end(), its->second.name) != above.end();
+  });
 }
 
-// Parents first: a row whose parent is not there does not fit. One that is paused is not waited
-// for: it may be no parent at all.
 void Backfill::start_readers() {
-  size_t first = std::numeric_limits<size_t>::max();
-  for (const CopyJob& job : jobs_) {
-    if (goes_on(job)) first = std::min(first, rank_of(job));
-  }
   for (const CopyJob& job : jobs_) {
     if (readers_.size() >= options_.parallel) return;
-    if (!goes_on(job)) continue;
-    if (job.kind != sink::JobKind::keys && rank_of(job) > first) continue;
+    if (!goes_on(job) || waits_for_parent(job)) continue;
     const bool has_one = std::any_of(readers_.begin(), readers_.end(), [&job](const auto& reader) {
       return reader->job() == job.id;
     });

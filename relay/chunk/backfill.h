@@ -93,8 +93,8 @@ class Backfill {
   Status watch_open_tables();
   void end_readers();
   void start_readers();
-  Status rank_tables();
-  size_t rank_of(const sink::CopyJob& job) const;
+  Status learn_kin();
+  bool waits_for_parent(const sink::CopyJob& job) const;
   Status start_prepared(JobReader& reader);
   Status stop_failed(JobReader& reader);
   Status hold(int64_t job, const Error& error);
@@ -115,8 +115,8 @@ class Backfill {
   sink::RowPark* park_ = nullptr;
   sink::HistoryBox* box_ = nullptr;  // null: not attached, or the target has none
   Jobs jobs_;
-  std::map<std::string, size_t> ranks_;  // of source tables, by the target's foreign keys
-  bool stale_ = true;                    // jobs_ is to be read again
+  std::map<std::string, sink::Kin> kin_;  // of source tables
+  bool stale_ = true;                     // jobs_ is to be read again
   SteadyTime next_look_;
   std::optional<std::vector<std::string>> watched_;
   std::set<std::string> told_;  // tables that have no key

@@ -112,6 +112,12 @@ class RowSource {
   virtual Result<std::optional<Row>> row(const TableSchema& table, Row key) = 0;
 };
 
+// A table of the target, and those whose rows its own refer to: its parents, theirs, and so on.
+struct Kin {
+  std::string name;
+  std::vector<std::string> above;
+};
+
 class HistoryBox {
  public:
   virtual ~HistoryBox() = default;
@@ -127,8 +133,8 @@ class HistoryBox {
   virtual Status journal(const std::string& who, const std::string& what) = 0;
   // True when a row stands in the target table of this source table.
   virtual Result<bool> has_rows(const TableSchema& table) = 0;
-  // By the target's foreign keys: a table's parents have smaller ranks.
-  virtual Result<size_t> rank(const TableSchema&) { return size_t{0}; }
+  // By the target's foreign keys. A cycle of them is cut somewhere.
+  virtual Result<Kin> kin(const TableSchema&) { return Kin(); }
 
   // The applier's, between two transactions of the stream.
   // Which tables have an open job: from here on their deletes leave tombstones, and partial updates

@@ -81,6 +81,19 @@ TEST_CASE("Backfill: copies every row of every table once, and lets go of tombst
   CHECK(bench.backfill->progress().state == "done");
 }
 
+TEST_CASE("Backfill: a table waits for its parents, and for nobody else") {
+  Bench bench({{"a", 100}, {"b", 100}, {"c", 100}, {"d", 100}});
+  bench.options.parallel = 1;
+  auto& box = bench.target.box;
+  box.kins = {{"public.a", {"A", {"B"}}},
+              {"public.b", {"B", {}}},
+              {"public.c", {"C", {}}},
+              {"public.d", {"D", {"A", "B"}}}};
+  REQUIRE(bench.attach());
+  REQUIRE(bench.turn_until([&] { return bench.all_done(); }));
+  CHECK(box.started == std::vector<std::string>{"public.b", "public.a", "public.c", "public.d"});
+}
+
 TEST_CASE("Backfill: nothing is read before the mark is seen, and who is waited for is named") {
   Bench bench({{"a", 10}});
   bench.world.visible = false;

@@ -133,10 +133,12 @@ class FakeBox final : public sink::HistoryBox {
   std::multiset<std::string> copied;  // "public.a 17"
   std::set<std::string> filled;       // tables with rows in the target
   std::set<std::string> watched;
-  std::optional<Error> write_fails;  // once
-  bool lose_reply = false;           // the next chunk is written, its answer is lost
-  bool binary = false;               // what takes_binary() says
-  uint64_t binary_rows = 0;          // that were written
+  std::map<std::string, sink::Kin> kins;  // by the source table
+  std::vector<std::string> started;       // tables, in order
+  std::optional<Error> write_fails;       // once
+  bool lose_reply = false;                // the next chunk is written, its answer is lost
+  bool binary = false;                    // what takes_binary() says
+  uint64_t binary_rows = 0;               // that were written
 
   Result<std::optional<std::vector<sink::CopyJob>>> jobs() override { return kept; }
   Result<int64_t> add_job(const sink::CopyJob& job) override {
@@ -158,6 +160,7 @@ class FakeBox final : public sink::HistoryBox {
   Result<bool> has_rows(const TableSchema& table) override {
     return filled.contains(display_name(table));
   }
+  Result<sink::Kin> kin(const TableSchema& table) override { return kins[display_name(table)]; }
   Status watch(std::span<const std::string> tables, sink::RowSource*) override {
     watched = {tables.begin(), tables.end()};
     return {};
@@ -168,6 +171,7 @@ class FakeBox final : public sink::HistoryBox {
     if (!watched.contains(own.table)) return fail(ErrorCode::fatal, "no tombstones");
     own = job;
     own.state = sink::JobState::running;
+    started.push_back(own.table);
     return {};
   }
   Result<bool> write_chunk(const sink::Chunk& chunk) override {
