@@ -6,6 +6,7 @@
 #include "relay/base/backoff.h"
 #include "relay/base/failpoint.h"
 #include "relay/base/logging.h"
+#include "relay/base/thread_name.h"
 
 namespace millrace::chunk {
 namespace {
@@ -89,6 +90,7 @@ void JobReader::set_state(std::string why, bool throttled) {
 }
 
 void JobReader::run(const std::stop_token& stop) {
+  name_this_thread("copy");
   Backoff backoff;
   while (!stop.stop_requested()) {
     auto done = attempt(stop);
