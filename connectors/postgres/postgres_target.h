@@ -87,9 +87,9 @@ class PostgresTarget : public sink::Target, public sink::LetterBox, public sink:
   Status check_session() const;
   // Reads the floors of replacing jobs into watch_; with `all` every open job's table besides.
   Status load_watch(bool all);
-  // Rolls back and passes the error on.
   // COMMIT behind `before`, statements with their semicolons, in one exchange.
   Status commit(const std::string& before);
+  // Rolls back and passes the error on.
   Status give_up(Error error);
   tl::unexpected<Error> give_up_chunk(Error error);
 

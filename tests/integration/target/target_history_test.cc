@@ -1,4 +1,7 @@
 // Jobs that copy history: kept beside the rows, moved by compare-and-set, and advanced with them.
+#include <map>
+#include <set>
+
 #include <doctest/doctest.h>
 
 #include "tests/integration/target/history_world.h"
@@ -314,4 +317,34 @@ TEST_CASE("write_chunk: a foreign key that fails names the row") {
   CHECK(contains(error, "bad_data: "));
   CHECK(contains(error, "key (id)=(3)"));
   CHECK(world.db().rows("dst.c").empty());
+}
+
+TEST_CASE("history: a table's kin are all that its rows refer to, and nobody else") {
+  HistoryWorld world;
+  for (const char* name : {"a", "b", "c", "up", "x", "y"}) {
+    for (const char* schema : {"src.", "dst."}) {
+      world.db().run(std::string("CREATE TABLE ") + schema + name + " (id int PRIMARY KEY, r int)");
+    }
+  }
+  world.db().run(
+      "ALTER TABLE dst.b ADD FOREIGN KEY (r) REFERENCES dst.a; ALTER TABLE dst.c ADD FOREIGN KEY "
+      "(r) "
+      "REFERENCES dst.b; ALTER TABLE dst.up ADD FOREIGN KEY (r) REFERENCES dst.up; ALTER TABLE "
+      "dst.x "
+      "ADD FOREIGN KEY (r) REFERENCES dst.y; ALTER TABLE dst.y ADD FOREIGN KEY (r) REFERENCES "
+      "dst.x");
+  std::map<std::string, TableSchemaPtr> shapes;
+  for (const char* name : {"a", "b", "c", "up", "x", "y"}) shapes[name] = world.add(name);
+  world.open();
+  const auto above = [&](const std::string& name) {
+    const auto kin = world.box().kin(*shapes[name]);
+    REQUIRE(kin);
+    CHECK(kin->name == "\"dst\".\"" + name + "\"");
+    return std::set<std::string>(kin->above.begin(), kin->above.end());
+  };
+  CHECK(above("a").empty());
+  CHECK(above("b") == std::set<std::string>{R"("dst"."a")"});
+  CHECK(above("c") == std::set<std::string>{R"("dst"."a")", R"("dst"."b")"});
+  CHECK(above("up").empty());
+  CHECK(above("x").size() + above("y").size() == 1);  // one of them goes first
 }
