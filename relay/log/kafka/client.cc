@@ -91,8 +91,14 @@ Settings reader_settings(const KafkaOptions& options, Role role) {
   // librdkafka keeps half a kilobyte beside each message: so both are small, and a queue is bounded
   // by count too. But a data queue holds more than one target transaction takes from a partition:
   // what comes next is fetched while the target writes, and a full queue is filled again late.
-  const size_t fetch =
+  // Where there are many partitions, each has its share of half the memory, at sixteen to one: a
+  // group may be merged from all of them.
+  size_t fetch =
       data ? std::clamp<size_t>(options.memory_bytes / 1024, 32 << 10, 1 << 20) : 64 << 10;
+  if (data && options.partitions > 0) {
+    const size_t share = options.memory_bytes / (32 * options.partitions);
+    fetch = std::min(fetch, std::max<size_t>(share, 4 << 10));
+  }
   const size_t queue = (data ? 8 : 4) * fetch;
   const size_t all =
       std::max<size_t>(options.max_record_bytes + kRecordOverheadBytes, options.memory_bytes / 4);
