@@ -73,6 +73,16 @@ Error job_error(Connection& connection, const Reply& reply, std::string_view doi
   return to_error(connection, reply, doing);
 }
 
+// Their values, one behind the other.
+std::string array_of(std::span<const KeyText> keys) {
+  ArrayLiteral array;
+  array.clear();
+  for (const KeyText& key : keys) {
+    for (const std::string& text : key) array.add(text);
+  }
+  return array.finish();
+}
+
 // One statement's parameters; NULL where there is no value. Arrays hold keys.
 class Texts {
  public:
@@ -82,14 +92,7 @@ class Texts {
     if (!key) return add_null();
     add_all(std::span(&*key, 1));
   }
-  void add_all(std::span<const KeyText> keys) {
-    ArrayLiteral array;
-    array.clear();
-    for (const KeyText& key : keys) {
-      for (const std::string& text : key) array.add(text);
-    }
-    add(array.finish());
-  }
+  void add_all(std::span<const KeyText> keys) { add(array_of(keys)); }
   std::vector<const char*> params() const {
     std::vector<const char*> out;
     for (const auto& text : texts_) out.push_back(text ? text->c_str() : nullptr);
@@ -273,10 +276,8 @@ std::string advance_job_sql(const Connection& connection, const std::string& pip
                             const Chunk& chunk) {
   std::string done_to;
   if (chunk.last_key) {
-    ArrayLiteral array;
-    array.clear();
-    for (const std::string& text : *chunk.last_key) array.add(text);
-    done_to = "done_to = " + connection.literal(array.finish()) + "::text[], ";
+    const std::string key = array_of(std::span(&*chunk.last_key, 1));
+    done_to = "done_to = " + connection.literal(key) + "::text[], ";
   }
   return fmt::format(
       "UPDATE millrace.progress SET {}rows_done = rows_done + {}, consistent_at = '{}'::pg_lsn{} "

@@ -86,10 +86,11 @@ Status Capture::stream(source::SlotStream& replication, std::stop_token stop) {
     TRY_ASSIGN(bool idle, take_frames(replication));
     const bool unhurried = shared_.stream_waits();
     publisher_->set_far_behind(unhurried || pace_.far_behind());
-    const Millis away = idle ? (unhurried ? options_.pace.wait : pace_.next_wait()) : Millis(0);
+    Millis away{0};
+    if (idle) away = unhurried ? options_.pace.wait : pace_.next_wait();
     if (away > Millis(0)) {
       TRY(stay_away(replication, away, stop));
-      idle = false;  // far behind: groups are closed by their size
+      idle = false;  // groups are closed by their size or age
     }
     TRY(make_progress());
     TRY(publisher_->tick(idle, idle ? kInFlightWait : Millis(0)));
