@@ -97,6 +97,7 @@ auto.create.topics.enable=false
 log.retention.check.interval.ms=2000
 log.initial.task.delay.ms=1000
 socket.request.max.bytes=209715200
+log.index.size.max.bytes=262144
 ${MILLRACE_KAFKA_SETTINGS:-}
 CONF
 

@@ -120,28 +120,30 @@ std::shared_ptr<Feed> FeedPool::feed(const std::string& topic, int32_t partition
   return found->second.feed;
 }
 
-// Only what no cursor holds: a group is merged from all its partitions at once.
-bool FeedPool::stop_oldest(bool only_full) {
-  auto oldest = feeds_.end();
+// Only what no cursor holds: a group is merged from all its partitions at once. The one that was
+// just read: a stream that goes round its tables comes back to it last, and those that nobody comes
+// back to are stopped by their age.
+bool FeedPool::stop_newest(bool only_full) {
+  auto newest = feeds_.end();
   for (auto it = feeds_.begin(); it != feeds_.end(); ++it) {
     if (it->second.feed.use_count() > 1 || (only_full && it->second.feed->queued_bytes() == 0))
       continue;
-    if (oldest == feeds_.end() || it->second.used < oldest->second.used) oldest = it;
+    if (newest == feeds_.end() || it->second.used > newest->second.used) newest = it;
   }
-  if (oldest == feeds_.end()) return false;
-  feeds_.erase(oldest);
+  if (newest == feeds_.end()) return false;
+  feeds_.erase(newest);
   return true;
 }
 
 void FeedPool::make_room() {
-  while (feeds_.size() >= kFeedsMost && stop_oldest(false)) {
+  while (feeds_.size() >= kFeedsMost && stop_newest(false)) {
   }
   const auto ahead = [this] {
     size_t bytes = 0;
     for (const auto& [name, entry] : feeds_) bytes += entry.feed->queued_bytes();
     return bytes;
   };
-  while (ahead() > client_.options().memory_bytes / 2 && stop_oldest(true)) {
+  while (ahead() > client_.options().memory_bytes / 2 && stop_newest(true)) {
   }
 }
 

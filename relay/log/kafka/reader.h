@@ -37,7 +37,7 @@ class FeedPool {
     SteadyTime used_before;
   };
   void make_room();
-  bool stop_oldest(bool only_full);
+  bool stop_newest(bool only_full);
 
   Client& client_;
   Nudger nudger_;
