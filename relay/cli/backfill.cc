@@ -13,6 +13,7 @@
 #include "relay/cli/backfill_text.h"
 #include "relay/cli/command.h"
 #include "relay/cli/live_status.h"
+#include "relay/cli/runnable.h"
 #include "relay/cli/status_text.h"
 #include "relay/cli/wiring.h"
 
@@ -211,10 +212,10 @@ Result<int> status(const config::Config& config, const BackfillCommand& command)
   if (const auto process = process_status(config); process && process->role != "capture") {
     live = process->backfill;
   }
-  std::fputs(
-      (command.json ? jobs_json(jobs, opened.applied, live) : jobs_text(jobs, opened.applied, live))
-          .c_str(),
-      stdout);
+  std::fputs((command.json ? jobs_json(jobs, opened.applied, live)
+                           : runnable(jobs_text(jobs, opened.applied, live), config.file))
+                 .c_str(),
+             stdout);
   return 0;
 }
 

@@ -8,6 +8,7 @@
 
 #include "relay/cli/command.h"
 #include "relay/cli/findings.h"
+#include "relay/cli/runnable.h"
 #include "relay/cli/wiring.h"
 #include "relay/pipeline/setup_stream.h"
 #include "relay/source/checks.h"
@@ -161,7 +162,10 @@ void add_check(CLI::App& app, Invocation& invocation) {
   command->callback([&invocation, json] {
     invocation.body = [json](const Context& context) -> Result<int> {
       const auto findings = Checker(context.config).run();
-      std::fputs((*json ? findings_json(findings) : findings_text(findings)).c_str(), stdout);
+      std::fputs(
+          (*json ? findings_json(findings) : runnable(findings_text(findings), context.config.file))
+              .c_str(),
+          stdout);
       const size_t blockers = count_blockers(findings);
       if (blockers == 0) return 0;
       return fail(ErrorCode::negative,

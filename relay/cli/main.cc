@@ -13,12 +13,12 @@
 
 #include "relay/base/failpoint.h"
 #include "relay/cli/command.h"
+#include "relay/cli/runnable.h"
 
 namespace millrace::cli {
 namespace {
 
 constexpr int kUsage = 2;
-constexpr const char* kConfigHere = "millrace.yaml";
 
 void add_commands(CLI::App& app, Invocation& invocation) {
   add_check(app, invocation);
@@ -55,7 +55,9 @@ void say(const Context& context, const std::string& line) {
   }
 }
 
-int report(const Context& context, const Error& error) {
+int report(const Context& context, Error error) {
+  std::string hint = runnable(error.hint(), context.config.file);
+  error = std::move(error).with_hint(std::move(hint));
   say(context, error.describe());
   return exit_code(error);
 }

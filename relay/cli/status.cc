@@ -9,6 +9,7 @@
 #include "relay/base/backoff.h"
 #include "relay/cli/command.h"
 #include "relay/cli/live_status.h"
+#include "relay/cli/runnable.h"
 #include "relay/cli/signals.h"
 #include "relay/cli/status_text.h"
 
@@ -27,7 +28,7 @@ Status print_once(const config::Config& config, const StatusOptions& options, bo
   // One line an object when watched, so that a pipe reads it line by line.
   const std::string text = options.json
                                ? admin::status_to_json(status, options.watch ? -1 : 2) + "\n"
-                               : status_text(status);
+                               : runnable(status_text(status), config.file);
   if (clear) std::fputs("\x1b[H\x1b[2J", stdout);
   std::fputs(text.c_str(), stdout);
   std::fflush(stdout);

@@ -242,7 +242,7 @@ def test_steering(world):
     relay.wait_status(lambda s: s["backfill"]["state"] == "paused", timeout_s=5, what="paused")
     for words in (["status"], ["backfill", "status"]):
         said = relay.command(*words).stdout
-        assert "paused" in said and "`millrace backfill resume --table public.t`" in said, said
+        assert "paused" in said and "`millrace backfill resume --table public.t -c " in said, said
     assert relay.command("backfill", "pause").returncode == 3
     assert relay.command("backfill", "cancel").returncode == 0
     relay.wait_status(lambda s: s["backfill"]["state"] == "done", timeout_s=5, what="cancelled")

@@ -186,7 +186,7 @@ def test_reports_that_are_refused(world):
 
     short = json.loads(verify(relay, "--table", "t", "--list", 1).read_text())
     assert short["rows_left_out"] == 2
-    refused(4, "`millrace verify --table public.t --list 10000 --report FILE`", text=json.dumps(short))
+    refused(4, "`millrace verify --table public.t --list 10000 --report FILE -c ", text=json.dumps(short))
     relay.reconfigure(tables=[{"from": "public.t", "to": "public.t", "map": {"v": "upper(v)"}}, "public.plain"])
     refused(4, "maps public.t otherwise than when it was verified")
     relay.reconfigure(tables=tables, memory="96MB")  # what is not about the rows does not matter
