@@ -2,7 +2,7 @@
 from . import throughput, work
 from .contenders import Millrace, MillraceKafka, Native
 
-MARKS = {"transaction": [1, 10, 100, 1000, 10_000], "width": [50, 200, 1000, 5000], "tables": [1, 10, 100, 1000],
+MARKS = {"transaction": [1, 10, 100, 1000, 10_000], "width": [50, 200, 1000, 5000], "tables": [1, 10, 100, 300, 1000],
          "partitions": [1, 6, 24]}
 
 
@@ -34,8 +34,7 @@ def run(bench, rows, kinds, classes, record, *, rounds=1, marks_max=None, tables
     go("transaction", of_transactions(rows, marks["transaction"]), everyone)
     go("width", of_width(rows, marks["width"]), everyone)
     for tables in [n for n in marks["tables"] if n <= (tables_max or n)]:
-        # A thousand topics are the broker's matter: Kafka is asked up to a hundred tables.
-        go("tables", [work.over_tables(rows, tables)], everyone if tables <= 100 else everyone[:2])
+        go("tables", [work.over_tables(rows, tables)], everyone)
     for partitions in marks["partitions"]:
         made = work.inserts("", f"{partitions} partitions a topic", rows, 100)
         go("partitions", [sized("partitions", partitions, made)], [MillraceKafka],

@@ -121,7 +121,7 @@ class Run:
         kinds = self.options.growth or list(growth.MARKS)
         growth.run(self.bench, self.sizes.growth_rows, kinds, self.classes(contenders.MAIN), self.record,
                    rounds=self.sizes.slow_rounds, marks_max=2 if self.options.quick else None,
-                   tables_max=None if self.options.full or self.options.growth else 100)
+                   tables_max=None if self.options.full or self.options.growth else 300)
 
     def history(self):
         history.run(self.bench, self.sizes.scale, self.classes(contenders.MAIN), self.sizes.rounds, self.sizes.window_s, self.record)

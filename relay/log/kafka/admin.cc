@@ -18,6 +18,10 @@ namespace {
 constexpr int kAdminWaitMs = 15000;
 constexpr Millis kLook{2000};  // how long another broker has to answer when one turned us away
 constexpr Millis kLeaderWait{3000};
+// Of one request. A controller refuses what makes more than 10,000 records at once: one a topic,
+// one a partition and one a setting (MAX_RECORDS_PER_USER_OP of Kafka's QuorumController).
+constexpr size_t kRecordsMost = 5000;
+constexpr size_t kRecordsBesidePartitions = 5;
 
 struct EventDeleter {
   void operator()(rd_kafka_event_t* event) const { rd_kafka_event_destroy(event); }
@@ -85,7 +89,6 @@ Result<NewTopic> new_topic(const Client& client, const TopicSpec& spec) {
   return topic;
 }
 
-// `first`: nothing of this pipeline is there yet.
 Status check_created(const Client& client, const rd_kafka_topic_result_t& result, bool first) {
   const auto error = rd_kafka_topic_result_error(&result);
   const char* name = rd_kafka_topic_result_name(&result);
@@ -202,21 +205,15 @@ Status describe_settings(Client& client, const std::vector<TopicSpec>& topics) {
   return {};
 }
 
-}  // namespace
-
-Status create_topics(Client& client, const std::vector<TopicSpec>& topics) {
+// In one request. `first`: nothing of this pipeline is there yet.
+Status create_at_once(Client& client, const std::vector<TopicSpec>& topics, bool first) {
   std::vector<NewTopic> owned;
   std::vector<rd_kafka_NewTopic_t*> missing;
-  std::vector<TopicSpec> made;
   for (const TopicSpec& spec : topics) {
-    TRY_ASSIGN(const int32_t partitions, partition_count(client, spec.name, Millis(kAdminWaitMs)));
-    if (partitions > 0) continue;
     TRY_ASSIGN(NewTopic topic, new_topic(client, spec));
     missing.push_back(topic.get());
     owned.push_back(std::move(topic));
-    made.push_back(spec);
   }
-  if (missing.empty()) return {};
   Queue queue(rd_kafka_queue_new(client.get()));
   const AdminOptions options = admin_options(client, RD_KAFKA_ADMIN_OP_CREATETOPICS);
   rd_kafka_CreateTopics(client.get(), missing.data(), missing.size(), options.get(), queue.get());
@@ -224,9 +221,34 @@ Status create_topics(Client& client, const std::vector<TopicSpec>& topics) {
   size_t count = 0;
   const auto* result = rd_kafka_event_CreateTopics_result(event.get());
   const auto** results = rd_kafka_CreateTopics_result_topics(result, &count);
-  const bool first = made.front().name == client.options().manifest_topic;
   for (size_t i = 0; i < count; i++) TRY(check_created(client, *results[i], first));
-  for (const TopicSpec& topic : made) {
+  return {};
+}
+
+}  // namespace
+
+Status create_topics(Client& client, const std::vector<TopicSpec>& topics) {
+  std::vector<TopicSpec> missing;
+  for (const TopicSpec& spec : topics) {
+    TRY_ASSIGN(const int32_t partitions, partition_count(client, spec.name, Millis(kAdminWaitMs)));
+    if (partitions == 0) missing.push_back(spec);
+  }
+  if (missing.empty()) return {};
+  const bool first = missing.front().name == client.options().manifest_topic;
+  std::vector<TopicSpec> batch;
+  size_t records = 0;
+  for (const TopicSpec& spec : missing) {
+    const size_t more = static_cast<size_t>(spec.partitions) + kRecordsBesidePartitions;
+    if (!batch.empty() && records + more > kRecordsMost) {
+      TRY(create_at_once(client, batch, first));
+      batch.clear();
+      records = 0;
+    }
+    batch.push_back(spec);
+    records += more;
+  }
+  TRY(create_at_once(client, batch, first));
+  for (const TopicSpec& topic : missing) {
     TRY(wait_known(client, topic));
     TRY(wait_for_leaders(client, topic.name, topic.partitions, Millis(kAdminWaitMs)));
   }
@@ -348,6 +370,7 @@ rd_kafka_resp_err_t ask_offset(Client& client, const std::string& topic, int32_t
 Result<Bounds> watermarks(Client& client, const std::string& topic, int32_t partition,
                           Millis wait) {
   const SteadyTime until = system_clock().now() + wait;
+  bool unknown = false;
   for (;;) {
     Bounds bounds;
     auto error =
@@ -355,9 +378,11 @@ Result<Bounds> watermarks(Client& client, const std::string& topic, int32_t part
     if (!error)
       error = ask_offset(client, topic, partition, RD_KAFKA_OFFSET_END, until, bounds.end);
     if (!error) return bounds;
-    const bool unknown = error == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART ||
-                         error == RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC ||
-                         error == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION;
+    // The last question may have had no time left: what was answered before it counts.
+    unknown = error == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART ||
+              error == RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC ||
+              error == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION ||
+              (unknown && error == RD_KAFKA_RESP_ERR__TIMED_OUT);
     // A leader that moved, or a topic that was made a moment ago, is known again within a second or
     // two.
     const bool passes = unknown || error == RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION ||

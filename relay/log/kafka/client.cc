@@ -10,6 +10,7 @@
 #include <librdkafka/rdkafka.h>
 
 #include "relay/base/logging.h"
+#include "relay/log/kafka/read_ahead.h"
 #include "relay/log/kafka/steady_wait.h"
 
 namespace millrace::log::kafka {
@@ -57,9 +58,6 @@ constexpr std::array kOurs = {"acks",
                               "transaction.timeout.ms",
                               "transactional.id"};
 
-constexpr size_t kLeastFetchBytes = 2 << 10;
-constexpr size_t kTypicalMessageBytes = 640;  // in a queue, with what librdkafka keeps beside it
-
 std::string number(size_t value) { return std::to_string(value); }
 
 Settings common_settings(const KafkaOptions& options) {
@@ -88,37 +86,11 @@ Settings producer_settings(const KafkaOptions& options) {
       {"queue.buffering.max.messages", number(std::clamp<size_t>(budget / 128, 1000, 10'000'000))}};
 }
 
-// What librdkafka may hold of one partition: a fetch is counted as it is compressed, a queue as it
-// is not, and whatever a fetch brings comes on top of a queue that was not full yet.
-struct ReadAhead {
-  size_t fetch_bytes = 64 << 10;
-  size_t queue_bytes = 256 << 10;
-  size_t messages = 2048;
-};
-
-// Ten bytes from one compressed byte are common, and librdkafka keeps half a kilobyte beside each
-// message: so fetches are small, and a queue is bounded by count too. But a data queue holds more
-// than one target transaction takes from a partition: what comes next is fetched while the target
-// writes, and a full queue is filled again late. Many partitions share half the memory, since a
-// group may be merged from all of them; a partition's least is what holds a batch of a few rows: a
-// broker sends of larger ones a single one at a time.
-ReadAhead read_ahead(const KafkaOptions& options, Role role) {
-  if (role != Role::data_reader) return {};
-  ReadAhead ahead;
-  ahead.fetch_bytes = std::clamp<size_t>(options.memory_bytes / 1024, 32 << 10, 1 << 20);
-  size_t share = options.memory_bytes;
-  if (options.partitions > 0) {
-    share = options.memory_bytes / 2 / options.partitions;
-    ahead.fetch_bytes = std::min(ahead.fetch_bytes, std::max<size_t>(share / 16, kLeastFetchBytes));
-  }
-  ahead.queue_bytes = std::clamp<size_t>(share / 2, 1024, 8 * ahead.fetch_bytes);
-  ahead.messages = std::clamp<size_t>(share / kTypicalMessageBytes, 1, ahead.queue_bytes / 128);
-  return ahead;
-}
-
 Settings reader_settings(const KafkaOptions& options, Role role) {
   const bool data = role == Role::data_reader;
-  const ReadAhead ahead = read_ahead(options, role);
+  // Manifests are few, and read from one partition.
+  const ReadAhead ahead = data ? read_ahead(options.memory_bytes, options.partitions)
+                               : ReadAhead{64 << 10, 256 << 10, 2048, 256 << 10};
   const size_t all =
       std::max<size_t>(options.max_record_bytes + kRecordOverheadBytes, options.memory_bytes / 4);
   return {{"enable.auto.commit", "false"},
@@ -135,9 +107,7 @@ Settings reader_settings(const KafkaOptions& options, Role role) {
           {"fetch.wait.max.ms", data ? "3" : "500"},
           {"fetch.error.backoff.ms", "50"},
           {"fetch.message.max.bytes", number(ahead.fetch_bytes)},
-          // Of a batch whose size it is not told, librdkafka's own batches among them, it allocates
-          // so much, or 255 times what it was compressed to; and grows that when it is not enough.
-          {"message.max.bytes", number(4 * ahead.fetch_bytes)},
+          {"message.max.bytes", number(ahead.batch_bytes)},
           {"fetch.max.bytes", number(all)},
           {"receive.message.max.bytes", number(all + (size_t{1} << 20))},
           {"queued.min.messages", number(ahead.messages)},

@@ -1,0 +1,33 @@
+// How much librdkafka may read ahead of one data partition, so that all of them stay within the
+// reader's memory.
+//
+// Ten bytes from one compressed byte are common, and librdkafka keeps half a kilobyte beside each
+// message: fetches are small, and a queue is bounded by count too. But a queue holds more than one
+// target transaction takes from a partition: what comes next is fetched while the target writes,
+// and a full queue is filled again late.
+#pragma once
+
+#include <cstddef>
+
+namespace millrace::log::kafka {
+
+struct ReadAhead {
+  // Of one partition in one fetch, as it is compressed; comes on top of a queue that was not full.
+  // A broker sends a larger batch all the same, but of one partition a fetch.
+  size_t fetch_bytes = 0;
+  // A queue that holds so much is full, by either.
+  size_t queue_bytes = 0;
+  size_t messages = 0;
+  // First guess at what a batch is decompressed to; grown where it is not enough. Without one,
+  // librdkafka allocates 255 times what was compressed.
+  size_t batch_bytes = 0;
+};
+
+// `memory_bytes`: KafkaOptions::memory_bytes, of which half is shared by `partitions`, since a
+// group may be merged from all of them; 0: their number is not known.
+ReadAhead read_ahead(size_t memory_bytes, size_t partitions);
+
+// What a message costs in a queue: a small row, and what is kept beside it.
+inline constexpr size_t kQueuedMessageBytes = 640;
+
+}  // namespace millrace::log::kafka
