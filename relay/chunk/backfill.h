@@ -38,6 +38,7 @@ struct Options {
   // What is copied without being asked for: tables of the stream, when it begins or they are new.
   bool on_start = false;
   std::vector<TableSchemaPtr> tables;
+  std::function<std::string(const TableSchema&)> target_name;  // for messages
   OnExisting on_existing = OnExisting::fail;
   size_t parallel = 2;
   Millis chunk_time{500};
@@ -89,6 +90,7 @@ class Backfill {
   Status reload();
   Status add_jobs_on_start(bool fresh);
   Result<std::vector<TableSchemaPtr>> tables_to_add(bool fresh);
+  std::string target_name(const TableSchema& table) const;
   Status nothing_paused() const;
   Status watch_open_tables();
   void end_readers();

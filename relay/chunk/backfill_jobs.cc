@@ -18,12 +18,17 @@ Error rows_nobody_copied(const std::string& tables) {
   return Error(ErrorCode::refused,
                "the target has rows that nobody copied, in " + tables +
                    ", and the source's rows are to be copied there",
-               "empty these tables; or set backfill.on_existing: keep, which keeps these rows and "
+               "empty these tables of the target; or set backfill.on_existing: keep, which keeps "
+               "these rows and "
                "copies the others, or verify, which compares the tables after that; or "
                "backfill.on_start: off, when the target was filled by hand");
 }
 
 }  // namespace
+
+std::string Backfill::target_name(const TableSchema& table) const {
+  return options_.target_name ? options_.target_name(table) : display_name(table);
+}
 
 // A pipeline that was begun by a copy copies what is added to it; one that was not copies nothing
 // by itself, as ever.
@@ -46,7 +51,7 @@ Result<std::vector<TableSchemaPtr>> Backfill::tables_to_add(bool fresh) {
     }
     if (options_.on_existing == OnExisting::fail) {
       TRY_ASSIGN(const bool has_rows, box_->has_rows(*table));
-      if (has_rows) filled += (filled.empty() ? "" : ", ") + name;
+      if (has_rows) filled += (filled.empty() ? "" : ", ") + target_name(*table);
     }
     out.push_back(table);
   }

@@ -15,8 +15,7 @@ void add_config_option(CLI::App& command, Invocation& invocation) {
   command
       .add_option("-c,--config", invocation.config_file,
                   "the pipeline's YAML file; else $MILLRACE_CONFIG, or millrace.yaml here")
-      ->type_name("FILE")
-      ->envname("MILLRACE_CONFIG");
+      ->type_name("FILE");
   command.add_flag("-v,--verbose", invocation.verbose, "log what is done, not only what happens");
   command.add_option("--log-format", invocation.log_format, "form of the lines on stderr")
       ->type_name("")

@@ -5,6 +5,7 @@
 // to do.
 #include <algorithm>
 #include <cstdio>
+#include <cstdlib>
 #include <exception>
 #include <filesystem>
 #include <vector>
@@ -87,14 +88,20 @@ void begin_logging(const Invocation& invocation, Context& context) {
   logging::init_logging(context.log_level, context.log_format);
 }
 
+// Not by CLI11's envname(): it asks the environment for every command, not only for the one that
+// was given, so that one variable for all of them would be overwritten where -c had set it.
+std::string config_found() {
+  const char* chosen = std::getenv("MILLRACE_CONFIG");
+  if (chosen != nullptr && *chosen != '\0') return chosen;
+  return std::filesystem::exists(kConfigHere) ? kConfigHere : "";
+}
+
 int run_command(Invocation& invocation) {
   Context& context = invocation.context;
   context.config.logging.level = logging::Level::info;
   begin_logging(invocation, context);
   if (invocation.needs_config) {
-    if (invocation.config_file.empty() && std::filesystem::exists(kConfigHere)) {
-      invocation.config_file = kConfigHere;
-    }
+    if (invocation.config_file.empty()) invocation.config_file = config_found();
     if (invocation.config_file.empty()) {
       return report(context, Error(ErrorCode::config, "--config is required",
                                    "name the pipeline's file by -c FILE or MILLRACE_CONFIG, or "

@@ -287,7 +287,9 @@ class RepairCommand {
         break;
     }
     return fail(ErrorCode::bad_data, "repaired, and not decided: " + result.summary,
-                "everything else is equal; `millrace verify` again");
+                result.compared ? "everything else is equal; `millrace verify` again"
+                                : "nothing was compared: see `millrace status`, and "
+                                  "`millrace verify` again");
   }
 
   void show(const std::string& verified) const {

@@ -67,7 +67,8 @@ Result<int> verify(const config::Config& config, const VerifyArguments& argument
       break;
   }
   return fail(ErrorCode::bad_data, "not decided: " + result.summary,
-              "everything else is equal; verify again");
+              result.compared ? "everything else is equal; verify again"
+                              : "nothing was compared: see `millrace status`, and verify again");
 }
 
 }  // namespace

@@ -387,6 +387,8 @@ class VerifyCommand {
     result_.json = verify_json(head_, report_, invariants_);
     result_.text = verify_text(head_, report_, invariants_);
     result_.summary = verify_summary(report_, invariants_);
+    result_.compared = std::any_of(report_.tables.begin(), report_.tables.end(),
+                                   [](const chunk::TableReport& one) { return one.compared > 0; });
     if (result_.outcome == VerifyOutcome::different) {
       result_.way_out =
           verify_way_out(report_, invariants_, parked_rows(*target_), arguments_.report);

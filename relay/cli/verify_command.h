@@ -48,6 +48,7 @@ struct VerifyResult {
   std::string json, text;             // the report
   std::string summary;                // what differs, or could not be decided
   std::string way_out;                // what to do about what differs
+  bool compared = false;              // any row of any table
   std::vector<std::string> subjects;  // tables and invariants that were looked at
   std::vector<std::string> left_out;  // … and that `proven` named
   bool is_copying = false;            // … and that are being copied were left out

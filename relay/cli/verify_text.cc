@@ -219,8 +219,11 @@ std::string verify_text(const VerifyHead& head, const VerifyReport& report,
   }
   const size_t shown = std::min(kRowsShown, report.rows.size());
   for (size_t i = 0; i < shown; ++i) out += line_of(report.rows[i]);
-  const uint64_t more = report.rows.size() - shown + report.rows_left_out;
+  const uint64_t more = report.rows.size() - shown;
   if (more > 0) out += fmt::format("and {} more; --report FILE lists them\n", more);
+  if (report.rows_left_out > 0) {
+    out += fmt::format("and {} more that are not listed (--list)\n", report.rows_left_out);
+  }
   return out;
 }
 

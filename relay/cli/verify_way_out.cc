@@ -48,10 +48,18 @@ std::string verify_way_out(const chunk::VerifyReport& report,
                       table.table, table.target_table, shell_word(table.table)));
       continue;
     }
+    const uint64_t rows = table.missing + table.extra + table.different;
+    if (rows > kListMax) {
+      add(
+          fmt::format("`millrace backfill start --replace --table {}` brings the whole table over: "
+                      "more of its rows differ than a report lists ({})",
+                      shell_word(table.table), kListMax));
+      continue;
+    }
     const uint64_t here = parked_of(report, table.table, parked);
     waiting += here;
     has_extra = has_extra || table.extra > 0;
-    repairs = repairs || table.missing + table.extra + table.different > here;
+    repairs = repairs || rows > here;
   }
   if (waiting > 0) {
     add(
@@ -60,10 +68,14 @@ std::string verify_way_out(const chunk::VerifyReport& report,
                     waiting));
   }
   if (repairs) {
-    add((file.empty() ? "`millrace verify --report FILE` keeps the list, and " : "") +
+    const bool short_list = report.rows_left_out > 0;
+    const bool has_file = !file.empty() && !short_list;
+    add((short_list ? fmt::format("`millrace verify --list {} --report FILE` lists them all, and ",
+                                  kListMax)
+         : file.empty() ? "`millrace verify --report FILE` keeps the list, and "
+                        : "") +
         fmt::format("`millrace repair --report {}` brings {} over again{}",
-                    file.empty() ? "FILE" : shell_word(file),
-                    waiting > 0 ? "the others" : "these rows",
+                    has_file ? shell_word(file) : "FILE", waiting > 0 ? "the others" : "these rows",
                     has_extra ? ", and deletes extra ones only with --delete-extra" : ""));
   }
   const bool violated = std::any_of(

@@ -233,7 +233,16 @@ std::unique_ptr<chunk::Backfill> make_backfill(const config::Config& config,
   };
   // Without the source nothing can be added: it is asked for its tables at the next start.
   options.on_start = config.backfill.on_start && selected != nullptr;
-  if (selected != nullptr) options.tables = selected->schemas();
+  if (selected != nullptr) {
+    options.tables = selected->schemas();
+    options.target_name = [routes = selected->routes](const TableSchema& table) {
+      for (const transform::TableRoute& route : routes) {
+        if (route.source.schema == table.schema && route.source.name == table.name)
+          return quote_if_needed(route.target.schema) + "." + quote_if_needed(route.target.name);
+      }
+      return display_name(table);
+    };
+  }
   options.on_existing = config.backfill.on_existing == config::OnExisting::fail
                             ? chunk::OnExisting::fail
                             : chunk::OnExisting::keep;

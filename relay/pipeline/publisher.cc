@@ -193,7 +193,8 @@ Status Publisher::progress(const Watermark& last) {
 }
 
 bool Publisher::group_is_full() const {
-  return open_->manifest.rows >= options_.group_rows || open_->bytes >= options_.group_bytes;
+  return open_->manifest.rows >= options_.group_rows || open_->bytes >= options_.group_bytes ||
+         producer_->partitions_written(open_->id) >= options_.group_partitions;
 }
 
 void Publisher::close_group() {

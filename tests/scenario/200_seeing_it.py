@@ -151,6 +151,9 @@ def test_a_config_that_is_not_named(world, tmp_path):
         return done.returncode, done.stderr
     for code, said in (checked(relay.folder), checked(tmp_path, MILLRACE_CONFIG=str(relay.path))):
         assert code == 0 and "this pipeline has not run" in said
+    for command in (["status"], ["teardown", "--yes"]):  # what is named counts, not what is found
+        done = relay.command(*command, "-c", tmp_path / "gone.yaml", config=False, env={"MILLRACE_CONFIG": str(relay.path)})
+        assert done.returncode == 2 and "gone.yaml: can not read the config" in done.stderr, done
     code, said = checked(tmp_path)
     assert code == 2 and "--config is required; name the pipeline's file by -c FILE or MILLRACE_CONFIG" in said
 

@@ -161,6 +161,7 @@ def test_commit_that_hangs_at_a_standby_is_no_difference(world, rule):
     world.source.execute("select pg_reload_conf()")
     try:
         wait_until(lambda: world.source.one("show synchronous_standby_names") == "nobody", 10, "the setting is in force")
+        world.source.execute("checkpoint")  # commits wait when the checkpointer has seen it too
 
         def hang():
             with hanging.cursor() as cursor:

@@ -29,6 +29,9 @@ class KafkaProducer : public Producer {
   Status append_control(uint64_t ticket, std::string_view value) override;
   Result<std::vector<ProducerEvent>> poll(Millis wait) override;
   size_t queued_bytes() const override { return queued_bytes_; }
+  size_t partitions_written(GroupId group) const override {
+    return groups_.empty() || groups_.back()->id != group ? 0 : groups_.back()->tallies.size();
+  }
 
  private:
   struct Group;

@@ -40,6 +40,19 @@ TEST_CASE("verify_way_out: rows with a key are repaired, by the report that was 
         "extra ones only with --delete-extra");
 }
 
+TEST_CASE("verify_way_out: a repair that would be refused is not recommended") {
+  chunk::VerifyReport report;
+  report.tables = {table_of("public.t", true, 3000)};
+  report.rows_left_out = 2000;
+  CHECK(verify_way_out(report, {}, {}, "f") ==
+        "`millrace verify --list 10000 --report FILE` lists them all, and `millrace repair "
+        "--report FILE` brings these rows over again");
+  report.tables = {table_of("public.t", true, 19'999)};
+  const std::string out = verify_way_out(report, {}, {}, "f");
+  CHECK(contains(out, "`millrace backfill start --replace --table public.t` brings"));
+  CHECK_FALSE(contains(out, "repair --report"));
+}
+
 TEST_CASE("verify_way_out: a table without a key is copied by hand, not repaired") {
   chunk::VerifyReport report;
   report.tables = {table_of("public.k", false, 1)};
