@@ -83,6 +83,10 @@ class FakeLog final : public log::Log {
       return events;
     }
     size_t queued_bytes() const override { return 0; }
+    size_t partitions_written(log::GroupId group) const override {
+      const auto found = ranges_.find(group);
+      return found == ranges_.end() ? 0 : found->second.size();
+    }
 
    private:
     FakeLog& log_;

@@ -63,8 +63,8 @@ class Kafka:
             "transaction.state.log.min.isr": 1, "transaction.state.log.num.partitions": 4,
             "group.initial.rebalance.delay.ms": 0, "auto.create.topics.enable": "false",
             "log.retention.check.interval.ms": 2000, "socket.request.max.bytes": 209715200,
-            # An index is a mapped file with a hole; the first touch of one reads as far ahead as the disk is set to,
-            # which with 8 MB made a new partition cost the broker 5 ms of zeroing pages.
+            # An index is a mapped file with a hole, and the first touch of it reads as far ahead as the disk is set to:
+            # with 8 MB a broker with many new partitions does little but zero pages.
             "log.index.size.max.bytes": 262144,
         }
         values.update({k.replace("__", "."): v for k, v in settings.items()})

@@ -99,6 +99,22 @@ TEST_CASE_FIXTURE(Fixture, "Publisher: groups grow while the source is far ahead
   CHECK(manifests()[1].transactions == 1);
 }
 
+TEST_CASE_FIXTURE(Fixture, "Publisher: a group that has gone to many partitions ends early") {
+  auto options = this->options();
+  options.group_wait_behind = Millis(3'600'000);
+  options.group_partitions = 1;
+  Publisher publisher(log, system_clock(), options, stop.get_token());
+  REQUIRE(publisher.claim(std::nullopt));
+  REQUIRE(publisher.begin_at({1, Lsn{100}, {}, {}}, false, false));
+  publisher.set_far_behind(true);
+  for (uint64_t lsn = 200; lsn < 500; lsn += 100) {
+    transaction(publisher, lsn, 2);
+    for (int i = 0; i < 3; ++i) REQUIRE(publisher.tick(false, Millis(0)));
+  }
+  REQUIRE(manifests().size() == 3);
+  CHECK(manifests()[0].rows == 2);
+}
+
 TEST_CASE_FIXTURE(Fixture, "Publisher: the source has nothing more, so a far-behind group ends") {
   auto options = this->options();
   options.group_wait_behind = Millis(3'600'000);
