@@ -90,6 +90,12 @@ class RangeCursor {
   // Waits for records that the broker has not delivered yet; errors: retryable (broker), refused
   // when the range is gone (retention, recreated topic), cancelled after Reader::interrupt.
   virtual Result<std::optional<LogRecord>> next() = 0;
+  // What comes next is not wanted soon: where memory is short, nothing is read ahead of it any
+  // more. Ends the views; the next next() gives the last record again.
+  // REQUIRES: the last next() gave one.
+  virtual void rest() = 0;
+  // It is wanted soon again: begins to read ahead.
+  virtual Status prepare() = 0;
 };
 
 struct Bounds {

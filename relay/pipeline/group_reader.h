@@ -2,8 +2,12 @@
 //
 // Every partition holds a group's rows in source order; merging them by position gives back the
 // order of the source. Records of other tokens inside a range (failed attempts, zombies) are
-// skipped; what is left must be exactly as many as the manifest says. One thread. Borrows `reader`
-// and `schemas`, which must outlive it.
+// skipped; what is left must be exactly as many as the manifest says.
+//
+// A transaction may go to thousands of partitions. Where each of them stands is known, so only the
+// few whose rows come next are read ahead; the others rest (kNearMost).
+//
+// One thread. Borrows `reader` and `schemas`, which must outlive it.
 #pragma once
 
 #include <memory>
@@ -52,7 +56,9 @@ class GroupReader {
     OffsetRange range;
     std::unique_ptr<log::RangeCursor> cursor;
     log::LogRecord record;
-    wire::RowHeader header;
+    wire::RowHeader header;  // of the next row, whether `record` is there or not
+    size_t bytes = 0;        // of that row
+    bool at_hand = false;    // `record` is there; otherwise the cursor gives it again
     uint64_t seen = 0;
   };
   struct Later {
@@ -63,12 +69,23 @@ class GroupReader {
 
   // Moves to the next record of the manifest's token; false at the end of the range.
   Result<bool> advance(Source& source);
+  // Advances to the source's first row, or from the row that came next of all.
+  Status begin(Source& source);
+  Status pass_next();
+  // Sees to it that the next row is at hand, which it is not where its source has rested.
+  Status fetch_next();
+  Status place(Source& source);
+  Status let_near();
+  void let_rest(Source& source);
 
   log::Reader& reader_;
   const SchemaCache& schemas_;
   const Manifest& manifest_;
   std::vector<std::unique_ptr<Source>> sources_;
-  std::priority_queue<Source*, std::vector<Source*>, Later> heads_;
+  std::vector<Source*> near_;  // the next one is at the back
+  size_t near_bytes_ = 0;      // of their next rows
+  // These rest. Every one of them comes after every one that is near.
+  std::priority_queue<Source*, std::vector<Source*>, Later> far_;
 };
 
 }  // namespace millrace::pipeline

@@ -3,7 +3,7 @@ from . import throughput, work
 from .contenders import Millrace, MillraceKafka, Native
 
 MARKS = {"transaction": [1, 10, 100, 1000, 10_000], "width": [50, 200, 1000, 5000], "tables": [1, 10, 100, 300, 1000],
-         "partitions": [1, 6, 24]}
+         "spread": [100, 300, 1000], "partitions": [1, 6, 24]}
 
 
 def sized(kind, x, made):
@@ -35,6 +35,8 @@ def run(bench, rows, kinds, classes, record, *, rounds=1, marks_max=None, tables
     go("width", of_width(rows, marks["width"]), everyone)
     for tables in [n for n in marks["tables"] if n <= (tables_max or n)]:
         go("tables", [work.over_tables(rows, tables)], everyone)
+    for tables in [n for n in marks["spread"] if n <= (tables_max or n)]:
+        go("spread", [work.spread(rows, tables)], everyone)
     for partitions in marks["partitions"]:
         made = work.inserts("", f"{partitions} partitions a topic", rows, 100)
         go("partitions", [sized("partitions", partitions, made)], [MillraceKafka],

@@ -12,7 +12,7 @@ STAGES = [("walsender", "walsender, at the source"), ("reader", "the reader"), (
           ("log", "relay: log (RocksDB, librdkafka)"), ("apply", "relay: apply"), ("other", "relay: other"),
           ("connect", "Kafka Connect"), ("broker", "broker"), ("target", "the target's backend")]
 GROWTH = {"transaction": "rows a transaction", "width": "bytes of text a row", "tables": "tables",
-          "partitions": "partitions a topic"}
+          "spread": "tables in one transaction", "partitions": "partitions a topic"}
 
 
 def number(value, digits=0):

@@ -126,6 +126,21 @@ def over_tables(rows, tables):
                 per_table * tables, {"growth": "tables", "x": tables})
 
 
+def spread(rows, tables):
+    """One transaction over all tables: half of its rows table after table, half in rounds of 20 rows a table."""
+    made = over_tables(rows, tables)
+    half = max(20, rows // tables // 2 // 20 * 20)
+    row = ROW.replace("'", "''").replace("%", "%%")
+    insert = f"execute format('insert into public.rows_%s select {row} from generate_series($1, $2) g', n)"
+    made.change = lambda source: source.execute(f"""do $$ begin
+        for n in 0 .. {tables - 1} loop {insert} using 1, {half}; end loop;
+        for k in 0 .. {half // 20 - 1} loop for n in 0 .. {tables - 1} loop
+            {insert} using {half} + k * 20 + 1, {half} + k * 20 + 20; end loop; end loop; end $$""")
+    made.changes = 2 * half * tables
+    made.name, made.title, made.columns = f"spread{tables}", f"one transaction over {tables:,} tables", {"growth": "spread", "x": tables}
+    return made
+
+
 def throughput_works(size):
     """size: rows of the ordinary work; the others follow it so that each takes about as long."""
     return [

@@ -264,6 +264,7 @@ class SimCursor final : public log::RangeCursor {
   Result<std::optional<log::LogRecord>> next() override {
     log_.world_.step();
     if (log_.world_.fault("read fails", log_.profile_.call_fails)) return lost("reading a range");
+    resting_ = false;
     const auto& records = log_.records_[{range_.topic, range_.partition}];
     if (next_ >= range_.end) return std::optional<log::LogRecord>();
     if (next_ >= static_cast<LogOffset>(records.size())) {
@@ -273,12 +274,21 @@ class SimCursor final : public log::RangeCursor {
     lent_ = records[static_cast<size_t>(next_)];
     return std::optional<log::LogRecord>(log::LogRecord{next_++, lent_.key, lent_.value});
   }
+  void rest() override {
+    if (!std::exchange(resting_, true)) next_--;
+    lent_ = {};
+  }
+  Status prepare() override {
+    log_.world_.step();
+    return {};
+  }
 
  private:
   Log& log_;
   OffsetRange range_;
   LogOffset next_;
   Log::Record lent_;
+  bool resting_ = false;
 };
 
 class SimReader final : public log::Reader {

@@ -27,6 +27,7 @@ class FakeLog final : public log::Log {
   bool hold = false;            // nothing becomes durable
   bool full = false;            // append says that the budget is used up
   LogOffset control_start = 0;  // retention has removed what stands before
+  int rests = 0;                // of cursors
   Millis longest_wait{0};       // that a reader of manifests asked for; nobody waits here
 
   Status ensure_topics(const std::vector<log::TopicSpec>&, bool) override { return {}; }
@@ -100,6 +101,7 @@ class FakeLog final : public log::Log {
     FakeCursor(FakeLog& log, OffsetRange range)
         : log_(log), range_(std::move(range)), next_(range_.start) {}
     Result<std::optional<log::LogRecord>> next() override {
+      resting_ = false;
       const auto& records = log_.topics[range_.topic];
       if (next_ >= range_.end || next_ >= static_cast<LogOffset>(records.size())) {
         return std::optional<log::LogRecord>();
@@ -107,11 +109,17 @@ class FakeLog final : public log::Log {
       const Record& record = records[static_cast<size_t>(next_)];
       return std::optional<log::LogRecord>(log::LogRecord{next_++, record.key, record.value});
     }
+    void rest() override {
+      if (!std::exchange(resting_, true)) next_--;
+      log_.rests++;
+    }
+    Status prepare() override { return {}; }
 
    private:
     FakeLog& log_;
     OffsetRange range_;
     LogOffset next_;
+    bool resting_ = false;
   };
 
   class FakeReader final : public log::Reader {

@@ -1,5 +1,7 @@
 #include "relay/log/embedded/reader.h"
 
+#include <utility>
+
 #include <fmt/format.h>
 
 namespace millrace::log {
@@ -35,14 +37,18 @@ tl::unexpected<Error> damaged(const Topic& topic, LogOffset offset) {
 class EmbeddedCursor : public RangeCursor {
  public:
   EmbeddedCursor(Store& store, const Topic& topic, const OffsetRange& range,
-                 const std::atomic<bool>& interrupted)
+                 const std::atomic<bool>& interrupted, size_t& all_held)
       : store_(store),
         topic_(topic),
         range_(range),
         interrupted_(interrupted),
+        all_held_(all_held),
         next_(range.start) {}
 
+  ~EmbeddedCursor() override { let_go(); }
+
   Result<std::optional<LogRecord>> next() override {
+    if (std::exchange(resting_, false) && loaded_) return last_;
     while (next_ < range_.end) {
       PackedRecord packed;
       const auto step = loaded_ ? block_.next(packed) : BlockIterator::Step::end;
@@ -56,20 +62,38 @@ class EmbeddedCursor : public RangeCursor {
       if (offset < next_) continue;  // the range begins inside the block
       next_ = offset + 1;
       if (offset >= range_.end) break;
-      return LogRecord{offset, packed.key, packed.value};
+      last_ = {offset, packed.key, packed.value};
+      return last_;
     }
     return std::nullopt;
   }
 
+  void rest() override {
+    resting_ = true;
+    if (!loaded_ || all_held_ <= store_.options().memory_bytes / 4) return;
+    next_ = last_.offset;
+    let_go();
+  }
+
+  Status prepare() override { return {}; }
+
  private:
+  void let_go() {
+    all_held_ -= held_.bytes.size();
+    std::string().swap(held_.bytes);  // assigning would keep the memory
+    loaded_ = false;
+  }
+
   Result<bool> load() {
     if (interrupted_) return cancelled();
     if (loaded_) next_ = std::max(next_, held_.end);
+    let_go();
     if (next_ >= range_.end) return false;
     TRY_ASSIGN(auto found, store_.block_at(topic_, next_));
     if (next_ < topic_.start) return gone(topic_.name, next_, &topic_);
     if (!found) return gone(topic_.name, next_, &topic_);
     held_ = std::move(*found);
+    all_held_ += held_.bytes.size();
     block_ = BlockIterator(held_.bytes);
     in_block_ = held_.first;
     loaded_ = true;
@@ -80,7 +104,10 @@ class EmbeddedCursor : public RangeCursor {
   const Topic& topic_;
   const OffsetRange range_;
   const std::atomic<bool>& interrupted_;
+  size_t& all_held_;
   LogOffset next_;
+  LogRecord last_;
+  bool resting_ = false;
   HeldBlock held_;
   BlockIterator block_;
   LogOffset in_block_ = 0;
@@ -149,7 +176,7 @@ Result<std::unique_ptr<RangeCursor>> EmbeddedReader::open(const OffsetRange& ran
   if (topic == nullptr) return gone(range.topic, range.start, nullptr);
   if (range.start < topic->start) return gone(range.topic, range.start, topic);
   if (range.end > topic->end) return gone(range.topic, range.end - 1, topic);
-  return std::make_unique<EmbeddedCursor>(store_, *topic, range, interrupted_);
+  return std::make_unique<EmbeddedCursor>(store_, *topic, range, interrupted_, held_bytes_);
 }
 
 void EmbeddedReader::interrupt() {

@@ -1,4 +1,5 @@
-// Reads the embedded log: block by block, one block in memory for each open cursor.
+// Reads the embedded log: block by block, one block in memory for each open cursor; those that rest
+// let go of theirs when all of them are more than a quarter of the memory.
 //
 // Invariant: what lies before a topic's start is refused, never skipped in silence.
 #pragma once
@@ -28,6 +29,7 @@ class EmbeddedReader : public Reader {
   std::atomic<bool> interrupted_{
       false};  // for good: a reader that was interrupted is on its way out
   LogOffset next_ = 0;
+  size_t held_bytes_ = 0;  // of all cursors' blocks
 };
 
 }  // namespace millrace::log

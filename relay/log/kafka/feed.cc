@@ -9,6 +9,7 @@
 
 #include "relay/log/kafka/admin.h"
 #include "relay/log/kafka/complaints.h"
+#include "relay/log/kafka/read_ahead.h"
 
 namespace millrace::log::kafka {
 namespace {
@@ -46,7 +47,8 @@ void Feed::stop() {
 
 size_t Feed::queued_bytes() const {
   if (!running() || taken_messages_ == 0) return 0;
-  return (rd_kafka_queue_length(queue_.get()) + ready_.size()) * (taken_bytes_ / taken_messages_);
+  return (rd_kafka_queue_length(queue_.get()) + ready_.size()) *
+         (taken_bytes_ / taken_messages_ + kBesideMessageBytes);
 }
 
 Result<Message> Feed::next(Millis wait) {

@@ -24,9 +24,9 @@ struct KafkaOptions {
   int replication_factor = 3;  // of topics that are created
   Millis retention{24 * 3600 * 1000};
   size_t max_record_bytes = size_t{64} << 20;
-  size_t memory_bytes = size_t{32}
-                        << 20;  // half for a producer's queue, half for a reader's fetches
-  size_t partitions = 0;        // of all data topics; 0: not known. Many share what is read ahead
+  // Half for a producer's queue; of a reader see read_ahead.h.
+  size_t memory_bytes = size_t{32} << 20;
+  size_t partitions = 0;  // of all data topics; 0: not known. Many share what is read ahead
   std::string client_id = "millrace";
   // How long a reader waits for records that a manifest promises before it asks the broker whether
   // they are still there.

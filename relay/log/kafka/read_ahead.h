@@ -27,7 +27,14 @@ struct ReadAhead {
 // group may be merged from all of them; 0: their number is not known.
 ReadAhead read_ahead(size_t memory_bytes, size_t partitions);
 
-// What a message costs in a queue: a small row, and what is kept beside it.
-inline constexpr size_t kQueuedMessageBytes = 640;
+// What all queues may hold that nobody reads from just now, with what is kept beside each message:
+// of small rows that is three times their bytes, and with less a stream that goes round some
+// hundred tables reads most of them twice.
+constexpr size_t read_ahead_most(size_t memory_bytes) { return memory_bytes * 3 / 2; }
+
+// What librdkafka keeps beside a message in a queue.
+inline constexpr size_t kBesideMessageBytes = 400;
+// What a message costs in a queue when it is a small row.
+inline constexpr size_t kQueuedMessageBytes = kBesideMessageBytes + 240;
 
 }  // namespace millrace::log::kafka

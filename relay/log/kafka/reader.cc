@@ -1,12 +1,15 @@
 #include "relay/log/kafka/reader.h"
 
 #include <algorithm>
+#include <utility>
+#include <vector>
 
 #include <fmt/format.h>
 #include <librdkafka/rdkafka.h>
 
 #include "relay/base/logging.h"
 #include "relay/log/kafka/admin.h"
+#include "relay/log/kafka/read_ahead.h"
 
 namespace millrace::log::kafka {
 namespace {
@@ -20,6 +23,7 @@ constexpr Millis kIdleWithMore{10'000};
 constexpr Millis kSeldom{50};  // between two ranges of a partition
 constexpr size_t kFeedsMost = 1024;
 constexpr uint32_t kCallsBetweenLooks = 16;
+constexpr size_t kCopiedMost = 4096;
 constexpr LogOffset kSkipMost = 4096;  // records to read past rather than fetch anew
 
 tl::unexpected<Error> cancelled() {
@@ -34,7 +38,7 @@ std::string_view value_of(const rd_kafka_message_t& message) {
   return {static_cast<const char*>(message.payload), message.len};
 }
 
-class KafkaCursor : public RangeCursor {
+class KafkaCursor : public RangeCursor, public Resting {
  public:
   KafkaCursor(FeedPool& pool, OffsetRange range, const std::atomic<bool>& interrupted)
       : pool_(pool), range_(std::move(range)), interrupted_(interrupted), next_(range_.start) {}
@@ -46,7 +50,7 @@ class KafkaCursor : public RangeCursor {
   // The feed may be another cursor's too, or stopped by the pool: it must stand where this one
   // reads on.
   Status begin() {
-    if (range_.start >= range_.end) return {};
+    if (next_ >= range_.end) return {};
     if (!feed_) feed_ = pool_.feed(range_.topic, range_.partition);
     const bool useful =
         feed_->running() && feed_->position() <= next_ && next_ - feed_->position() <= kSkipMost;
@@ -56,6 +60,11 @@ class KafkaCursor : public RangeCursor {
   }
 
   Result<std::optional<LogRecord>> next() override {
+    if (std::exchange(again_, false)) {
+      pool_.wake(range_.topic, range_.partition);
+      if (const auto record = last()) return record;
+    }
+    copied_.reset();
     SteadyTime waiting_since{};
     while (next_ < range_.end) {
       TRY(begin());
@@ -76,12 +85,50 @@ class KafkaCursor : public RangeCursor {
       next_ = message->offset + 1;
       current_ = std::move(message);
       if (current_->offset >= range_.end) break;
-      return LogRecord{current_->offset, key_of(*current_), value_of(*current_)};
+      return last();
     }
     return std::nullopt;
   }
 
+  // A message keeps the batch that it came in.
+  void rest() override {
+    again_ = true;
+    if (current_ && current_->key_len + current_->len <= kCopiedMost) {
+      copied_ = {current_->offset, std::string(key_of(*current_)),
+                 std::string(value_of(*current_))};
+      current_.reset();
+    }
+    pool_.rest(range_.topic, range_.partition, *this);
+  }
+
+  Status prepare() override {
+    pool_.wake(range_.topic, range_.partition);
+    return begin();
+  }
+
+  size_t held_bytes() const override {
+    return feed_->queued_bytes() + (current_ ? current_->key_len + current_->len : 0);
+  }
+
+  void let_go() override {
+    if (current_) next_ = current_->offset;
+    current_.reset();
+    feed_->stop();
+  }
+
  private:
+  struct Copy {
+    LogOffset offset;
+    std::string key;
+    std::string value;
+  };
+
+  std::optional<LogRecord> last() const {
+    if (current_) return LogRecord{current_->offset, key_of(*current_), value_of(*current_)};
+    if (copied_) return LogRecord{copied_->offset, copied_->key, copied_->value};
+    return std::nullopt;
+  }
+
   // Nothing came for long. Either the broker says that the range is there, and the feed starts
   // anew, or it is gone, or there is no broker.
   Status inspect() {
@@ -103,13 +150,15 @@ class KafkaCursor : public RangeCursor {
   const std::atomic<bool>& interrupted_;
   LogOffset next_;
   std::shared_ptr<Feed> feed_;
-  Message current_;  // what the last record's views stand in
+  Message current_;  // what the last record's views stand in, or
+  std::optional<Copy> copied_;
+  bool again_ = false;  // next() gives the last record once more
 };
 
 }  // namespace
 
 std::shared_ptr<Feed> FeedPool::feed(const std::string& topic, int32_t partition) {
-  if (++calls_ % kCallsBetweenLooks == 0) make_room();
+  look_sometimes();
   auto found = feeds_.find({topic, partition});
   if (found == feeds_.end()) {
     Entry entry{std::make_shared<Feed>(client_, nudger_, topic, partition), {}, {}};
@@ -120,38 +169,76 @@ std::shared_ptr<Feed> FeedPool::feed(const std::string& topic, int32_t partition
   return found->second.feed;
 }
 
-// Only what no cursor holds: a group is merged from all its partitions at once. The one that was
-// just read: a stream that goes round its tables comes back to it last, and those that nobody comes
-// back to are stopped by their age.
-bool FeedPool::stop_newest(bool only_full) {
-  auto newest = feeds_.end();
-  for (auto it = feeds_.begin(); it != feeds_.end(); ++it) {
-    if (it->second.feed.use_count() > 1 || (only_full && it->second.feed->queued_bytes() == 0))
-      continue;
-    if (newest == feeds_.end() || it->second.used > newest->second.used) newest = it;
-  }
-  if (newest == feeds_.end()) return false;
-  feeds_.erase(newest);
-  return true;
+void FeedPool::rest(const std::string& topic, int32_t partition, Resting& cursor) {
+  look_sometimes();
+  const auto found = feeds_.find({topic, partition});
+  if (found == feeds_.end()) return;
+  found->second.used = system_clock().now();
+  found->second.resting = &cursor;
+  const size_t bytes = cursor.held_bytes();
+  if (bytes >= room_) return stop(found);
+  room_ -= bytes;
 }
 
+void FeedPool::wake(const std::string& topic, int32_t partition) {
+  const auto found = feeds_.find({topic, partition});
+  if (found != feeds_.end()) found->second.resting = nullptr;
+}
+
+void FeedPool::stop(Feeds::iterator at) {
+  if (at->second.resting == nullptr) {
+    feeds_.erase(at);
+    return;
+  }
+  std::exchange(at->second.resting, nullptr)->let_go();
+}
+
+void FeedPool::look_sometimes() {
+  if (calls_++ % kCallsBetweenLooks == 0) make_room();
+}
+
+// Only what no cursor reads from: a group is merged from all its partitions at once. Those that
+// were just read go first: a stream that goes round its tables comes back to them last, and those
+// that nobody comes back to are stopped by their age.
 void FeedPool::make_room() {
-  while (feeds_.size() >= kFeedsMost && stop_newest(false)) {
-  }
-  const auto ahead = [this] {
-    size_t bytes = 0;
-    for (const auto& [name, entry] : feeds_) bytes += entry.feed->queued_bytes();
-    return bytes;
+  struct Candidate {
+    SteadyTime used;
+    size_t bytes;
+    Feeds::iterator at;
   };
-  while (ahead() > client_.options().memory_bytes / 2 && stop_newest(true)) {
+  std::vector<Candidate> candidates;
+  size_t running = 0;
+  size_t bytes = 0;
+  for (auto it = feeds_.begin(); it != feeds_.end(); ++it) {
+    const Entry& entry = it->second;
+    const size_t held =
+        entry.resting != nullptr ? entry.resting->held_bytes() : entry.feed->queued_bytes();
+    bytes += held;
+    if (!entry.feed->running()) continue;
+    running++;
+    if (entry.feed.use_count() == 1 || entry.resting != nullptr)
+      candidates.push_back({entry.used, held, it});
   }
+  const size_t most = read_ahead_most(client_.options().memory_bytes);
+  if (running >= kFeedsMost || bytes > most) {
+    std::sort(candidates.begin(), candidates.end(),
+              [](const Candidate& a, const Candidate& b) { return a.used > b.used; });
+  }
+  for (const Candidate& candidate : candidates) {
+    if (running < kFeedsMost && bytes <= most) break;
+    if (running < kFeedsMost && candidate.bytes == 0) continue;
+    stop(candidate.at);
+    running--;
+    bytes -= candidate.bytes;
+  }
+  room_ = most - std::min(most, bytes);
 }
 
 void FeedPool::done(const std::string& topic, int32_t partition) {
   const auto found = feeds_.find({topic, partition});
-  if (found == feeds_.end() || !found->second.feed->running() ||
-      found->second.feed->more_is_there())
-    return;
+  if (found == feeds_.end()) return;
+  found->second.resting = nullptr;
+  if (!found->second.feed->running() || found->second.feed->more_is_there()) return;
   if (found->second.used - found->second.used_before > kSeldom) found->second.feed->stop();
 }
 

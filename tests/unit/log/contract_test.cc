@@ -357,6 +357,52 @@ TEST_CASE("Reader: ranges in any order, inside blocks and side by side") {
   }
 }
 
+// Of so many, most are stopped while they rest.
+TEST_CASE("Reader: a cursor that rested gives its last record again, and goes on") {
+  constexpr int kTopics = 40;
+  constexpr int kRows = 12;
+  auto backend = make_backend({size_t{512} << 10, size_t{256} << 10});
+  auto producer = must(backend->log().producer());
+  Reports reports;
+  std::vector<std::string> topics;
+  for (int i = 0; i < kTopics; i++) topics.push_back(backend->topic(1));
+  // Together more than the memory.
+  const auto value = [](int row) {
+    return std::to_string(row) + std::string(row % 4 < 2 ? 2000 : 20'000, '.');
+  };
+  for (int row = 0; row < kRows; row++) {
+    for (const std::string& topic : topics) append(*producer, reports, 1, topic, "", value(row));
+  }
+  must(producer->seal(1));
+  reports.wait(*producer, 1, 0);
+  auto reader = must(backend->log().reader());
+  std::vector<std::unique_ptr<RangeCursor>> cursors;
+  for (const OffsetRange& range : reports.groups[1]) cursors.push_back(must(reader->open(range)));
+  REQUIRE(cursors.size() == kTopics);
+  for (int row = 0; row < kRows; row++) {
+    for (auto& cursor : cursors) {
+      const auto first = must(cursor->next());
+      REQUIRE(first);
+      REQUIRE(first->value == value(row));
+      const LogOffset offset = first->offset;
+      cursor->rest();
+      if (row % 2 == 0) must(cursor->prepare());
+      if (row % 3 == 0) cursor->rest();  // it may rest again before it was read
+      const auto again = must(cursor->next());
+      REQUIRE(again);
+      CHECK(again->offset == offset);
+      CHECK(again->value == value(row));
+      if (row % 5 == 0) cursor->rest();
+      if (row % 5 == 0) must(cursor->next());
+      if (row % 7 == 0) cursor->rest();  // the others are read meanwhile
+    }
+    for (auto& cursor : cursors) {
+      if (row % 7 == 0) CHECK(must(cursor->next())->value == value(row));
+    }
+  }
+  for (auto& cursor : cursors) CHECK_FALSE(must(cursor->next()));
+}
+
 TEST_CASE("Reader: interrupt makes a waiting call return cancelled") {
   auto backend = make_backend({});
   auto reader = must(backend->log().reader());
