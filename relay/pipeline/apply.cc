@@ -102,7 +102,7 @@ Status Apply::attempt(std::stop_token stop) {
       rows_do_not_fit_ = applied.error().code() == ErrorCode::bad_data;
       return applied;
     }
-    board_.running("apply");
+    if (board_.running("apply")) logging::info("apply goes on");
     backoff_.reset();
   }
   return {};
@@ -124,12 +124,17 @@ Millis Apply::idle_wait() const {
 // dead: it is waited for a little. One that has applied since we last looked is our successor.
 Status Apply::take_target(std::stop_token stop) {
   const auto deadline = clock_.now() + options_.applier_wait;
+  bool told = false;
   while (true) {
     auto locked = target_.lock_applier();
     if (locked || locked.error().code() != ErrorCode::refused) return locked;
     TRY_ASSIGN(const auto found, target_.applied());
     TRY(check_not_overtaken(found));
     if (clock_.now() >= deadline) return locked;
+    if (!std::exchange(told, true)) {
+      logging::warn("apply waits for its turn", {{"error", locked.error().describe()},
+                                                 {"at_most_ms", options_.applier_wait.count()}});
+    }
     board_.failing("apply", HealthState::blocked, locked.error().describe());
     if (!clock_.sleep_for(stop, kApplierRetry)) return fail(ErrorCode::cancelled, "stopped");
   }

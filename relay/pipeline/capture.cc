@@ -62,6 +62,7 @@ Status Capture::attempt(std::stop_token stop) {
 // that was killed keeps it until its connection is noticed to be dead.
 Status Capture::start_slot(source::SlotStream& replication, std::stop_token stop) {
   const auto deadline = clock_.now() + options_.slot_wait;
+  bool told = false;
   while (true) {
     auto started = replication.start(Lsn{});
     if (started || !replication.slot_is_busy()) return started;
@@ -73,6 +74,10 @@ Status Capture::start_slot(source::SlotStream& replication, std::stop_token stop
                                  "pg_terminate_backend(active_pid) from pg_replication_slots "
                                  "where slot_name = '" +
                                  options_.source.slot + "'`"));
+    }
+    if (!std::exchange(told, true)) {
+      logging::warn("capture waits for the slot", {{"error", started.error().describe()},
+                                                   {"at_most_ms", options_.slot_wait.count()}});
     }
     board_.failing("capture", HealthState::blocked, started.error().describe());
     if (!clock_.sleep_for(stop, kSlotRetry)) return fail(ErrorCode::cancelled, "stopped");

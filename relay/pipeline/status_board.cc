@@ -135,9 +135,12 @@ void StatusBoard::failing(std::string_view stage, HealthState state, std::string
   set_stage(stage, Health{state, std::move(why)});
 }
 
-void StatusBoard::running(std::string_view stage) {
+bool StatusBoard::running(std::string_view stage) {
   std::lock_guard lock(mutex_);
+  const auto found = stages_.find(stage);
+  const bool failing = found != stages_.end() && found->second.state != Health{}.state;
   set_stage(stage, Health{});
+  return failing;
 }
 
 void StatusBoard::error(const Error& error) {

@@ -47,9 +47,10 @@ class StatusBoard {
 
   // A stage ("capture", "apply") that can not go on right now; `why` is shown. stopped for what
   // needs a hand, blocked for what may pass by itself, throttled for what holds it back on purpose.
-  // A stage has one state at a time; running() ends it. With several stages the worst one is shown.
+  // A stage has one state at a time; running() ends it, and says whether it was failing. With
+  // several stages the worst one is shown.
   void failing(std::string_view stage, HealthState state, std::string why);
-  void running(std::string_view stage);
+  bool running(std::string_view stage);
   // Remembered as last_error whatever happens next.
   void error(const Error& error);
 

@@ -47,6 +47,7 @@ def test_stops_and_goes_on_by_itself(world, case):
     world.wait_same("t", timeout_s=20)
     relay.wait_status(lambda s: s["health"]["state"] == "ok", 20, "health is ok again")
     assert relay.get("/readyz")[0] == 200
+    assert "apply goes on" in relay.log_text()
     for text in (relay.log_text(), said, relay.get("/metrics")[1], relay.get("/api/v1/status")[1]):
         assert SECRET not in text
 

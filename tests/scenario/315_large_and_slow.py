@@ -12,6 +12,7 @@ from support.world import stream_of
 
 MEMORY_MB = 128  # the default of `memory`
 RSS_MB_MAX = MEMORY_MB  # all of it: 73 MB were seen
+MANY = 150  # tables
 
 
 class Seen:
@@ -51,6 +52,32 @@ def test_a_gigabyte_of_large_rows(world):
     peak = relay.peak_rss_mb()
     print(f"peak {peak:.0f} MB")
     assert peak < RSS_MB_MAX, f"{peak:.0f} MB resident at the peak"
+
+
+@pytest.mark.fault(10)
+@pytest.mark.parametrize("kafka", [False, True], ids=["embedded", "kafka"])
+def test_one_transaction_over_many_tables(world, kafka):
+    """Table after table, then in rounds: to merge them none of their partitions may be kept in memory. Killed on the way."""
+    tables = [f"public.m{n}" for n in range(MANY)]
+    ddl = ";".join(f"create table {table} (id int primary key, b text)" for table in tables)
+    relay = stream_of(world, tables, ddl, kafka=kafka)
+    insert = """execute format('insert into m%s select g, repeat(md5(g::text), 5) from generate_series($1, $2) g', n)"""
+    world.source.execute(f"""do $$ begin
+        for n in 0 .. {MANY - 1} loop {insert} using 1, 2000; end loop;
+        for k in 1 .. 50 loop for n in 0 .. {MANY - 1} loop {insert} using 2000 + k * 20, 2019 + k * 20; end loop; end loop;
+        end $$""")
+    peaks = []
+    for seconds in (3, 4, None):
+        relay.start(ready=True)
+        if seconds is None:
+            world.wait_same(*tables, timeout_s=120)
+        else:
+            time.sleep(seconds)
+            assert world.target.one("select count(*) from m0") in (0, 3000)
+        peaks.append(relay.peak_rss_mb())
+        relay.kill()
+    print(f"peaks {peaks} MB")
+    assert max(peaks) < 150, f"{peaks} MB resident at the peaks"
 
 
 @pytest.mark.fault(10)

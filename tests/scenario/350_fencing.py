@@ -60,12 +60,14 @@ def test_second_capture_and_second_applier(world):
     other = twin(world, relay, world.kafka)
     other.start("capture")
     left_with_4(other, "capture", relay.slot, "pg_terminate_backend")
+    assert "capture waits for the slot" in other.log_text("capture")
     other.start("apply")
     pid = world.target.one("select pid from pg_locks where locktype = 'advisory' and database = (select oid from "
                            "pg_database where datname = current_database())")
     why = left_with_4(other, "apply", "another instance applies pipeline", f"pg_terminate_backend({pid})",
                       f"application millrace {relay.name}", "since 20")
     assert "holds the applier lock" in why
+    assert "apply waits for its turn" in other.log_text("apply")
     world.source.execute("insert into t values (2, 'b')")
     world.wait_same("t")
 
