@@ -20,6 +20,10 @@ constexpr size_t kNearMost = 32;
 // Rows of some megabytes are not kept for later.
 constexpr size_t kNearBytes = size_t{8} << 20;
 
+constexpr const char* kStartAfresh =
+    "the log lost or changed records; start again from a fresh copy with `millrace teardown` and "
+    "`millrace setup`";
+
 }  // namespace
 
 Status SchemaCache::load(log::Reader& reader, const std::vector<SchemaRef>& refs) {
@@ -109,9 +113,10 @@ Status GroupReader::fetch_next() {
   if (source.at_hand) return {};
   TRY_ASSIGN(const auto record, source.cursor->next());
   if (!record || record->offset != source.record.offset) {
-    return fail(ErrorCode::corruption, "offset " + std::to_string(source.record.offset) + " of " +
-                                           name_of(source.range) +
-                                           " was read once and can not be read again");
+    return fail(ErrorCode::corruption,
+                "offset " + std::to_string(source.record.offset) + " of " + name_of(source.range) +
+                    " was read once and can not be read again",
+                kStartAfresh);
   }
   source.record = *record;
   source.at_hand = true;
@@ -141,8 +146,7 @@ Result<bool> GroupReader::advance(Source& source) {
     return fail(ErrorCode::corruption,
                 "the log holds " + std::to_string(source.seen) + " rows where the manifest names " +
                     std::to_string(source.range.rows) + " in " + name_of(source.range),
-                "the log lost or changed records; start again from a fresh copy with "
-                "`millrace teardown` and `millrace setup`");
+                kStartAfresh);
   }
   source.cursor.reset();  // its last record may keep a whole batch in memory
   return false;
