@@ -101,13 +101,13 @@ Result<std::unique_ptr<Store>> Store::open(const EmbeddedOptions& options) {
   TRY(store->open_db());
   TRY(store->check_version());
   TRY(store->load_topics());
+  TRY(store->check_owner());
   if (store->find(options.manifest_topic) == nullptr && options.observer) {
     return fail(
         ErrorCode::refused,
         fmt::format("embedded log {} has no topic {}", options.path, options.manifest_topic),
         "it is made by the first run");
   }
-  TRY(store->check_owner());
   TRY(store->make_control());
   return store;
 }

@@ -79,6 +79,21 @@ TEST_CASE("open_embedded: a second owner is refused, and the folder is named") {
   CHECK(open_embedded(options_in(folder)));
 }
 
+TEST_CASE("open_embedded: another pipeline's folder is refused, to observers too") {
+  const TempFolder folder;
+  (void)must(open_embedded(options_in(folder)));
+  for (const bool observer : {false, true}) {
+    EmbeddedOptions options = options_in(folder);
+    options.manifest_topic = "others";
+    options.observer = observer;
+    const auto opened = open_embedded(options);
+    REQUIRE_FALSE(opened);
+    CHECK(opened.error().code() == ErrorCode::refused);
+    CHECK(opened.error().describe().find("another pipeline's") != std::string::npos);
+    CHECK(opened.error().describe().find("`state`") != std::string::npos);
+  }
+}
+
 TEST_CASE("child: writes and waits to be killed") {
   if (!is_child()) return;
   const EmbeddedOptions options = options_of_child();
