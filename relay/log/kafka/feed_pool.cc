@@ -80,7 +80,7 @@ void FeedPool::make_room() {
     if (entry.feed.use_count() == 1 || entry.resting != nullptr)
       candidates.push_back({entry.used, held, it});
   }
-  const size_t most = read_ahead_most(client_.options().memory_bytes);
+  const size_t most = read_ahead_most(client_.options().memory_bytes, client_.options().partitions);
   if (running >= kFeedsMost || bytes > most) {
     std::sort(candidates.begin(), candidates.end(),
               [](const Candidate& a, const Candidate& b) { return a.used > b.used; });

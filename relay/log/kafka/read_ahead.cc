@@ -6,6 +6,7 @@ namespace millrace::log::kafka {
 namespace {
 
 constexpr size_t kLeastFetchBytes = 2 << 10;  // a batch of a few rows
+constexpr size_t kPartitionBytes = 8 << 10;   // of a producer and a reader that know it
 constexpr size_t kLeastBytes = 1000;          // that librdkafka takes for message.max.bytes
 
 }  // namespace
@@ -19,6 +20,11 @@ ReadAhead read_ahead(size_t memory_bytes, size_t partitions) {
   ahead.messages = std::clamp<size_t>(share / kQueuedMessageBytes, 1, ahead.queue_bytes / 128);
   ahead.batch_bytes = std::clamp(share / 16, kLeastBytes, 4 * ahead.fetch_bytes);
   return ahead;
+}
+
+size_t read_ahead_most(size_t memory_bytes, size_t partitions) {
+  const size_t most = memory_bytes * 3 / 2;
+  return std::max(memory_bytes / 2, most - std::min(most, partitions * kPartitionBytes));
 }
 
 }  // namespace millrace::log::kafka

@@ -29,8 +29,8 @@ ReadAhead read_ahead(size_t memory_bytes, size_t partitions);
 
 // What all queues may hold that nobody reads from just now, with what is kept beside each message:
 // of small rows that is three times their bytes, and with less a stream that goes round some
-// hundred tables reads most of them twice.
-constexpr size_t read_ahead_most(size_t memory_bytes) { return memory_bytes * 3 / 2; }
+// hundred tables reads most of them twice. What librdkafka keeps for each partition comes off.
+size_t read_ahead_most(size_t memory_bytes, size_t partitions);
 
 // What librdkafka keeps beside a message in a queue.
 inline constexpr size_t kBesideMessageBytes = 400;

@@ -6,6 +6,7 @@
 
 using millrace::log::kafka::kQueuedMessageBytes;
 using millrace::log::kafka::read_ahead;
+using millrace::log::kafka::read_ahead_most;
 
 TEST_CASE("read_ahead: what the queues of all partitions hold stays within half the memory") {
   for (const size_t memory : {size_t{8} << 20, size_t{32} << 20, size_t{1} << 30}) {
@@ -19,6 +20,19 @@ TEST_CASE("read_ahead: what the queues of all partitions hold stays within half 
       CHECK(ahead.batch_bytes <= 4 * ahead.fetch_bytes);
     }
   }
+}
+
+TEST_CASE(
+    "read_ahead_most: more partitions leave less for what rests, and half the memory at least") {
+  size_t before = read_ahead_most(32 << 20, 0);
+  CHECK(before == 48 << 20);
+  for (const size_t partitions : {3, 300, 3000, 4000, 100'000}) {
+    const size_t most = read_ahead_most(32 << 20, partitions);
+    CHECK(most <= before);
+    CHECK(most >= 16 << 20);
+    before = most;
+  }
+  CHECK(before == 16 << 20);
 }
 
 TEST_CASE("read_ahead: few partitions keep what one target transaction takes of them") {
