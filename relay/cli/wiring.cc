@@ -237,8 +237,8 @@ std::unique_ptr<chunk::Backfill> make_backfill(const config::Config& config,
     options.tables = selected->schemas();
     options.target_name = [routes = selected->routes](const TableSchema& table) {
       for (const transform::TableRoute& route : routes) {
-        if (route.source.schema == table.schema && route.source.name == table.name)
-          return quote_if_needed(route.target.schema) + "." + quote_if_needed(route.target.name);
+        if (route.source == transform::TableId{table.schema, table.name})
+          return transform::to_string(route.target);
       }
       return display_name(table);
     };

@@ -66,8 +66,8 @@ class Producer {
   // Bytes queued and not yet durable.
   virtual size_t queued_bytes() const = 0;
 
-  // To how many partitions the group's records went, as far as that matters: a reader has as many
-  // ranges open at once, and over Kafka each costs it memory.
+  // To how many partitions the group's records went, as far as that matters: a reader merges them,
+  // and over Kafka those that rest meanwhile are read twice.
   virtual size_t partitions_written(GroupId) const { return 0; }
 };
 

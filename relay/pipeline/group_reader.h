@@ -69,12 +69,14 @@ class GroupReader {
 
   // Moves to the next record of the manifest's token; false at the end of the range.
   Result<bool> advance(Source& source);
-  // Advances to the source's first row, or from the row that came next of all.
+  // Advances to the source's first row; from the row that comes next of all.
   Status begin(Source& source);
   Status pass_next();
   // Sees to it that the next row is at hand, which it is not where its source has rested.
   Status fetch_next();
+  // Where its next row belongs: near, or among those that rest.
   Status place(Source& source);
+  // As many of those that rest as there is room for.
   Status let_near();
   void let_rest(Source& source);
 

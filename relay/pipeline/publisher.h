@@ -50,7 +50,7 @@ struct PublisherOptions {
   uint32_t epoch = 1;
   uint64_t group_rows = 10'000;  // a group is closed at the commit that reaches a limit
   size_t group_bytes = 8U << 20;
-  size_t group_partitions = 1024;  // a reader opens all of a group's at once
+  size_t group_partitions = 1024;  // a reader merges all of a group's
   Millis group_wait{5};            // or when its first row is this old
   // While the source is far ahead: so many rows share a manifest, its fsync and its way back.
   Millis group_wait_behind{100};

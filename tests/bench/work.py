@@ -111,15 +111,18 @@ def tpcb(transactions, scale):
     return Work("tpcb", "TPC-B, row changes", "rows/s", TABLES + [END], prepare, change, transactions // 4 * 16)
 
 
+def insert_into_nth():
+    """An EXECUTE with USING's $1 and $2 as bounds, for a block where n is the number of a table of over_tables."""
+    row = ROW.replace("'", "''").replace("%", "%%")  # for format()
+    return f"execute format('insert into public.rows_%s select {row} from generate_series($1, $2) g', n) using"
+
+
 def over_tables(rows, tables):
     """The same rows over 1, 10, … tables, each transaction in one of them."""
     names = [f"public.rows_{n}" for n in range(tables)]
     per_table = max(10, rows // tables)
-    row = ROW.replace("'", "''").replace("%", "%%")  # for format()
     ddl = "".join(ROWS_DDL.replace(ROWS, name) for name in names) + END_DDL
-    statement = f"""for n in 0 .. {tables - 1} loop
-            execute format('insert into public.rows_%s select {row} from generate_series($1, $2) g', n)
-            using low, high; commit; end loop;"""
+    statement = f"for n in 0 .. {tables - 1} loop {insert_into_nth()} low, high; commit; end loop;"
     return Work(f"tables{tables}", f"{tables:,} tables", "rows/s", names + [END],
                 lambda source, target: both(source, target, ddl),
                 lambda source: source.execute(in_transactions(per_table, min(100, per_table), statement)),
@@ -130,12 +133,10 @@ def spread(rows, tables):
     """One transaction over all tables: half of its rows table after table, half in rounds of 20 rows a table."""
     made = over_tables(rows, tables)
     half = max(20, rows // tables // 2 // 20 * 20)
-    row = ROW.replace("'", "''").replace("%", "%%")
-    insert = f"execute format('insert into public.rows_%s select {row} from generate_series($1, $2) g', n)"
     made.change = lambda source: source.execute(f"""do $$ begin
-        for n in 0 .. {tables - 1} loop {insert} using 1, {half}; end loop;
+        for n in 0 .. {tables - 1} loop {insert_into_nth()} 1, {half}; end loop;
         for k in 0 .. {half // 20 - 1} loop for n in 0 .. {tables - 1} loop
-            {insert} using {half} + k * 20 + 1, {half} + k * 20 + 20; end loop; end loop; end $$""")
+            {insert_into_nth()} {half} + k * 20 + 1, {half} + k * 20 + 20; end loop; end loop; end $$""")
     made.changes = 2 * half * tables
     made.name, made.title, made.columns = f"spread{tables}", f"one transaction over {tables:,} tables", {"growth": "spread", "x": tables}
     return made
